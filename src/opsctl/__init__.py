@@ -1,0 +1,3 @@
+"""Runbooks for Supabase, Prisma, Vercel and GitHub, carried out and checked."""
+
+__version__ = "0.1.0"

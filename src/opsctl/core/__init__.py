@@ -1,0 +1,1 @@
+"""The nouns of opsctl: actions, plans, reports, errors, settings. Imports nothing of ours."""

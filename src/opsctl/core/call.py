@@ -1,0 +1,45 @@
+"""What the front door hands to a room: where it was called for, and how to say what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from opsctl.core.errors import OpsError
+from opsctl.core.settings import Environment, Settings
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a command. A room's command takes it first and returns a Plan or a Report."""
+
+    settings: Settings
+    root: Path
+    """Absolute; the directory that relative paths of the settings start from."""
+    environment_name: str | None
+    say: Callable[[str], None]
+    """Show one line of progress on stderr; dropped under --quiet."""
+
+    @property
+    def name(self) -> str:
+        """The environment's name; raises OpsError `no-environment` where none was chosen."""
+        if self.environment_name is None:
+            known = ", ".join(self.settings.environments) or "none"
+            raise OpsError(
+                "No environment was chosen",
+                why=f"the settings have these environments: {known}",
+                hint="add --env NAME, or start one to try things in: opsctl sandbox up",
+                code="no-environment",
+            )
+        return self.environment_name
+
+    @property
+    def environment(self) -> Environment:
+        """The environment's settings; raises OpsError `no-environment`."""
+        return self.settings.environments[self.name]
+
+    @property
+    def project(self) -> Path:
+        """The application's directory, absolute."""
+        return self.root / self.environment.project

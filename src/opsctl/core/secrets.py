@@ -1,0 +1,89 @@
+"""Turn a reference to a secret into the secret, as late as possible."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from opsctl.core.errors import Exit, OpsError
+from opsctl.core.process import run_program
+
+_CMD_TIMEOUT_S = 30.0
+
+
+def resolve_secret(reference: str) -> str:
+    """Return the secret that `reference` names, without its trailing newline.
+
+    `file:` paths are absolute by the time they get here. `cmd:` splits as a shell would, and
+    no shell is started. Raises OpsError `secret-missing` (exit 3); the message holds the
+    reference, never a value.
+    """
+    kind, _, rest = reference.partition(":")
+    reader = {"env": _from_env, "file": _from_file, "keyring": _from_keyring, "cmd": _from_cmd}
+    if kind not in reader:
+        raise OpsError(
+            "A secret was not given by reference",
+            why="it does not begin with env:, file:, keyring: or cmd:",
+            hint="name the secret by reference in the settings, for example env:DATABASE_URL",
+            code="secret-not-a-reference",
+        )
+    secret = reader[kind](rest).rstrip("\r\n")
+    if not secret:
+        raise _missing(reference, "it is empty")
+    return secret
+
+
+def _missing(reference: str, why: str) -> OpsError:
+    return OpsError(
+        f"The secret {reference} could not be read",
+        why=why,
+        hint=f"set it, or change the reference in the settings: {reference}",
+        code="secret-missing",
+        exit=Exit.UNKNOWN,
+    )
+
+
+def _from_env(name: str) -> str:
+    if name not in os.environ:
+        raise _missing(f"env:{name}", "the environment variable is not set")
+    return os.environ[name]
+
+
+def _from_file(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise _missing(f"file:{path}", why or type(error).__name__) from None
+
+
+def _from_keyring(rest: str) -> str:
+    service, _, name = rest.partition("/")
+    try:
+        import keyring
+        import keyring.errors
+    except ImportError:
+        raise _missing(
+            f"keyring:{rest}", "the keyring extra is not installed: pip install 'opsctl[keyring]'"
+        ) from None
+    try:
+        secret = keyring.get_password(service, name)
+    except keyring.errors.KeyringError as error:
+        raise _missing(f"keyring:{rest}", f"the keyring said {type(error).__name__}") from None
+    if secret is None:
+        raise _missing(f"keyring:{rest}", "the keyring has no such entry")
+    return str(secret)
+
+
+def _from_cmd(line: str) -> str:
+    try:
+        argv = shlex.split(line)
+    except ValueError:
+        argv = []
+    if not argv:
+        raise _missing(f"cmd:{line}", "it is not a command line")
+    done = run_program(argv, timeout_s=_CMD_TIMEOUT_S)
+    if done.exit_code != 0:
+        raise _missing(f"cmd:{line}", f"the command ended with exit code {done.exit_code}")
+    return done.stdout
