@@ -1,0 +1,224 @@
+"""Carry a plan out: show it, have it agreed to, run it, report it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opsctl.cli.screen import ask, can_ask, colored, say_plainly, width_of, write_result
+from opsctl.cli.session import emit
+from opsctl.core.action import Manual
+from opsctl.core.errors import Exit, OpsError
+from opsctl.core.plan import Plan, Step
+from opsctl.core.report import Finding, Report, Severity, Status
+from opsctl.render.report import render_plan
+from opsctl.render.safe import safe
+
+if TYPE_CHECKING:
+    from opsctl.cli.shared import Shared
+    from opsctl.core.call import Call
+    from opsctl.engine.run import Engine, Outcome
+
+
+def change(
+    plan: Plan, *, call: Call, shared: Shared, start: Callable[[Engine], Outcome] | None = None
+) -> int:
+    """Show `plan`, have it agreed to and carry it out; return the exit code.
+
+    With `--dry-run` the plan itself is the result. `start` carries out something else than a
+    new run of the plan: the rest of an old one.
+    """
+    if shared.dry_run:
+        text = render_plan(
+            plan, shared.format, width=width_of(sys.stdout), color=colored(sys.stdout)
+        )
+        write_result(text, output=shared.output)
+        return int(Exit.OK)
+    if not plan.steps:
+        return emit(_nothing_to_do(plan), shared)
+    if not (shared.quiet and shared.yes):
+        say_plainly(
+            render_plan(plan, "text", width=width_of(sys.stderr), color=colored(sys.stderr))
+        )
+    approval = _agree(plan, shared)
+    engine = open_engine(call, shared)
+    outcome = start(engine) if start else engine.start(plan, approval=approval)
+    return emit(outcome_report(outcome), shared)
+
+
+def open_engine(call: Call, shared: Shared) -> Engine:
+    """Return the engine on the settings' journal and locks."""
+    from opsctl.engine.run import Engine
+    from opsctl.engine.store import SqliteJournal
+
+    state = call.root / call.settings.state
+    return Engine(
+        SqliteJournal(state),
+        state.parent / "locks",
+        actor=f"{getpass.getuser()}@{socket.gethostname()}",
+        person=_Terminal(no_input=shared.no_input),
+        watcher=_Progress(quiet=shared.quiet),
+    )
+
+
+def outcome_report(outcome: Outcome) -> Report:
+    """Return how a run ended, as a report: a finding per step, and the error's four parts."""
+    plan = outcome.plan
+    statuses = {"done": Status.OK, "already": Status.OK, "failed": Status.FAILED}
+    findings = [
+        Finding(
+            rule="step",
+            title=step.title,
+            status=statuses.get(step.status, Status.UNKNOWN),
+            severity=Severity.NOTE if step.status == "pending" else Severity.ERROR,
+            evidence=step.detail if step.status != "pending" else "not started",
+            took_ms=step.took_ms,
+        )
+        for step in outcome.steps
+    ]
+    data: dict[str, Any] = {
+        "run": outcome.run,
+        "plan_hash": plan.hash,
+        "steps": [
+            {"id": step.id, "title": step.title, "status": step.status, "detail": step.detail}
+            for step in outcome.steps
+        ],
+        "losses": [
+            {"kind": loss.kind, "name": loss.name, "rows": loss.rows, "kept": loss.kept}
+            for loss in plan.losses
+        ],
+    }
+    notes = [f"Run {outcome.run}. The record: opsctl runs show {outcome.run}"]
+    if outcome.error is not None:
+        error = outcome.error
+        data["error"] = {
+            "code": error.code, "what": error.what, "why": error.why, "hint": error.hint,
+        }  # fmt: skip
+        notes = [f"{error.what}: {error.why}", f"Next: {error.hint}", *notes]
+    elif any(step.undo is not None and not _irreversible(step) for step in plan.steps):
+        notes.append(f"To undo: opsctl runs undo {outcome.run}")
+    return Report(
+        command=plan.command,
+        title=plan.title,
+        environment=plan.environment,
+        findings=tuple(findings),
+        notes=tuple(notes),
+        data=data,
+        given_status=outcome.status,
+        given_exit=outcome.exit,
+    )
+
+
+def _irreversible(step: Step) -> bool:
+    from opsctl.core.plan import Irreversible
+
+    return isinstance(step.undo, Irreversible)
+
+
+def _nothing_to_do(plan: Plan) -> Report:
+    return Report(
+        command=plan.command,
+        title=plan.title,
+        environment=plan.environment,
+        notes=("There is nothing to do.", *plan.notes),
+        data={"plan_hash": plan.hash, "steps": []},
+    )
+
+
+def _agree(plan: Plan, shared: Shared) -> Mapping[str, Any]:
+    """Return how the plan was agreed to; raises OpsError (exit 5) where it was not.
+
+    What cannot be undone on a protected environment is agreed to by its name alone.
+    """
+    hash_ = plan.hash
+    if plan.protected and plan.irreversible:
+        if shared.confirm is not None:
+            if shared.confirm == plan.environment:
+                return {"how": "--confirm", "plan_hash": hash_}
+            raise _refused(plan, f"--confirm said {shared.confirm!r}", code="wrong-name")
+        if not can_ask(no_input=shared.no_input):
+            raise _refused(
+                plan,
+                "a step cannot be undone and the environment is protected; --yes is not enough",
+                code="name-required",
+            )
+        answer = ask(f"Type the environment's name to go on ({safe(plan.environment)}): ")
+        if answer != plan.environment:
+            raise _refused(plan, "the name typed was another one", code="wrong-name")
+        return {"how": "typed the name", "plan_hash": hash_}
+    if shared.yes or shared.confirm == plan.environment:
+        return {"how": "--yes" if shared.yes else "--confirm", "plan_hash": hash_}
+    if not can_ask(no_input=shared.no_input):
+        raise _refused(plan, "nobody could be asked: there is no terminal", code="not-confirmed")
+    answer = ask(f"Carry this out on {safe(plan.environment)}? [y/N] ")
+    if answer.lower() not in ("y", "yes"):
+        raise _refused(plan, "the answer was no", code="not-confirmed")
+    return {"how": "answered yes", "plan_hash": hash_}
+
+
+def _refused(plan: Plan, why: str, *, code: str) -> OpsError:
+    if plan.protected and plan.irreversible:
+        hint = f"opsctl {plan.command} --env {plan.environment} --confirm {plan.environment}"
+    else:
+        hint = f"opsctl {plan.command} --env {plan.environment} --yes"
+    return OpsError(
+        "Nothing was changed: the plan was not agreed to",
+        why=why,
+        hint=hint,
+        code=code,
+        exit=Exit.REFUSED,
+    )
+
+
+class _Terminal:
+    """The person, asked on the terminal."""
+
+    def __init__(self, *, no_input: bool) -> None:
+        self._no_input = no_input
+
+    def confirm_manual(self, step: Step) -> bool:
+        """Show what a person must do and return whether they say it is done."""
+        if not can_ask(no_input=self._no_input):
+            return False
+        if isinstance(step.action, Manual):
+            say_plainly(f"    {safe(step.action.instruction)}")
+            if step.action.link:
+                say_plainly(f"    {safe(step.action.link)}")
+        return ask("    Done? [y/N] ").lower() in ("y", "yes")
+
+
+class _Progress:
+    """One line a step on stderr."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._began = time.monotonic()
+
+    def step_started(self, step: Step, index: int, total: int) -> None:
+        """Say that a step begins; `index` counts from 1."""
+        self._say(f"[{index}/{total}] {step.title} ...")
+
+    def step_ended(self, step: Step, status: str, took_ms: float, detail: str) -> None:
+        """Say how it ended."""
+        words = {"done": "done", "already": "was already done", "failed": "FAILED"}
+        tail = f": {detail}" if detail and status not in ("done", "already") else ""
+        self._say(f"      {words.get(status, status)} in {took_ms / 1000:.1f} s{tail}")
+
+    def waiting(self, step: Step, message: str) -> None:
+        """Say what is being waited for."""
+        self._say(f"      {message}")
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            say_plainly(safe(line))
+
+
+def state_path(call: Call) -> Path:
+    """Return the journal's file."""
+    return Path(os.path.abspath(call.root / call.settings.state))  # noqa: PTH100 - keeps links

@@ -1,0 +1,193 @@
+"""Assemble the rooms, run one command, and turn what it says into an exit code.
+
+Every error is caught here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from opsctl.cli.rooms import ROOMS, Room, root_help
+from opsctl.cli.screen import give_up_on_stdout
+from opsctl.core.errors import Exit, OpsError
+
+
+def run(argv: list[str]) -> int:
+    """Run one command line and return its exit code; nothing escapes but that."""
+    try:
+        if not argv or argv in (["--help"], ["-h"]):
+            sys.stdout.write(root_help())
+            sys.stdout.flush()
+            return Exit.OK if argv else Exit.USAGE
+        return _run_command(argv)
+    except OpsError as error:
+        return _report_error(error, argv)
+    except KeyboardInterrupt:
+        interrupted = OpsError(
+            "The command was interrupted",
+            why="Ctrl-C was pressed",
+            hint="nothing was changed; run it again when you are ready",
+            code="interrupted",
+            exit=Exit.INTERRUPTED,
+        )
+        return _report_error(interrupted, argv)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or _stdout_is_dead():
+            return give_up_on_stdout()
+        return _report_error(_unexpected(error), argv)
+    except Exception as error:  # noqa: BLE001 - the last net: a person never sees a traceback
+        return _report_error(_unexpected(error), argv)
+
+
+def load_room(room: Room) -> Any:
+    """Import a room and return its Typer app, its commands given the shared options."""
+    from opsctl.cli.session import execute
+    from opsctl.cli.shared import adopt
+
+    app = importlib.import_module(room.module).app
+    if not getattr(app, "opsctl_adopted", False):
+        adopt(app, room=room.name, body=execute)
+        app.opsctl_adopted = True
+    return app
+
+
+def command_tree() -> Any:
+    """Return the root command; each room in it is a stub until it is called."""
+    import typer
+    from typer.core import TyperGroup
+
+    class Lazy(TyperGroup):
+        """The root group: it swaps a room's stub for the room when it is called."""
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            name, command, rest = super().resolve_command(ctx, args)
+            room = next((room for room in ROOMS if room.name == name), None)
+            if room is not None and command is self.commands[room.name]:
+                command = typer.main.get_group(load_room(room))
+                command.name = room.name
+                command.help = room.help
+                self.commands[room.name] = command
+            return name, command, rest
+
+    root = typer.Typer(
+        cls=Lazy, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
+    for room in ROOMS:
+        root.command(room.name, help=room.help)(_stub)
+    root.callback(help="Carry out and check runbooks.")(_stub)
+    return typer.main.get_group(root)
+
+
+def _stub() -> None:
+    """Stand where a room will be."""
+
+
+def _run_command(argv: list[str]) -> int:
+    from typer._click.exceptions import NoArgsIsHelpError, UsageError
+    from typer.exceptions import Abort
+    from typer.exceptions import Exit as TyperExit
+
+    try:
+        result = command_tree().main(args=argv, prog_name="opsctl", standalone_mode=False)
+    except NoArgsIsHelpError as error:
+        sys.stderr.write(error.ctx.get_help() + "\n" if error.ctx else "")
+        return Exit.USAGE
+    except UsageError as error:
+        path = error.ctx.command_path if error.ctx else "opsctl"
+        raise OpsError(
+            "The command line was not understood",
+            why=error.format_message(),
+            hint=f"{path} --help",
+            code="usage",
+        ) from None
+    except TyperExit as error:
+        return int(error.exit_code)
+    except Abort:
+        raise KeyboardInterrupt from None
+    return int(result or 0)
+
+
+def _report_error(error: OpsError, argv: list[str]) -> int:
+    """Show an error in the format asked for, also when the command never began."""
+    from opsctl.cli.screen import colored, say_plainly, width_of
+    from opsctl.render import FORMATS
+    from opsctl.render.report import render_error
+
+    if "--verbose" in argv:
+        say_plainly(_frames())
+    format_ = _asked_format(argv)
+    command = " ".join(_words(argv))
+    try:
+        text = render_error(
+            error,
+            format_ if format_ in FORMATS else "text",
+            command=command,
+            color=colored(sys.stderr),
+            width=width_of(sys.stderr),
+        )
+        if format_ in FORMATS and format_ != "text":
+            sys.stdout.write(text if text.endswith("\n") else text + "\n")
+            sys.stdout.flush()
+        else:
+            say_plainly(text.rstrip("\n"))
+    except OSError:
+        give_up_on_stdout()
+    return int(error.exit)
+
+
+def _frames() -> str:
+    """Return where the current exception came from, without its message: it may quote a secret."""
+    import traceback
+
+    kind, _, trace = sys.exc_info()
+    return "".join(traceback.format_tb(trace)) + (kind.__name__ if kind else "")
+
+
+def _asked_format(argv: list[str]) -> str:
+    for index, word in enumerate(argv):
+        if word.startswith("--format="):
+            return word.partition("=")[2]
+        if word == "--format" and index + 1 < len(argv):
+            return argv[index + 1]
+    return os.environ.get("OPSCTL_FORMAT", "text")
+
+
+def _words(argv: list[str]) -> list[str]:
+    words: list[str] = []
+    for word in argv[:3]:
+        if not word.replace("-", "").isalnum() or word.startswith("-") or not word.isascii():
+            break
+        words.append(word)
+    return words
+
+
+def _unexpected(error: Exception) -> OpsError:
+    # The message of an unknown exception may quote a secret; its type and place may not.
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = ""
+    if frame is not None:
+        name = frame.tb_frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]
+        place = f" at {name}:{frame.tb_lineno}"
+    return OpsError(
+        "opsctl met something it did not expect",
+        why=f"{type(error).__name__}{place}",
+        hint="run it again with --verbose and report what it prints; opsctl runs list shows "
+        "whether a run was under way",
+        code="unexpected",
+        exit=Exit.UNKNOWN,
+    )
+
+
+def _stdout_is_dead() -> bool:
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return True
+    return False
+
+

@@ -1,0 +1,136 @@
+"""`opsctl runs`: what was carried out, and what to do about a run that stopped."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opsctl.core.errors import OpsError
+from opsctl.core.report import Report, Table
+
+if TYPE_CHECKING:
+    from opsctl.core.call import Call
+    from opsctl.core.plan import Plan
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, or its beginning.")]
+"""A run named on the command line."""
+
+
+@app.command("list")
+def list_(
+    call: Call,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Newest runs to show.")] = 20,
+) -> Report:
+    """List the runs, newest first."""
+    runs = _reader(call).runs()
+    shown = sorted(runs, key=lambda run: run.started_at or "", reverse=True)[:limit]
+    rows = tuple(
+        (run.run, run.state, run.environment, run.command, run.started_at or "", run.actor)
+        for run in shown
+    )
+    columns = ("run", "state", "environment", "command", "started", "by")
+    return Report(
+        command="runs list",
+        title="Runs",
+        tables=(Table("", columns, rows),) if rows else (),
+        notes=() if rows else ("There are no runs yet.",),
+        data={"runs": [dict(zip(columns, row, strict=True)) for row in rows]},
+    )
+
+
+@app.command()
+def show(call: Call, run: Run) -> Report:
+    """Show one run: its plan, and everything that happened, in order."""
+    engine = _reader(call)
+    events = engine.events(run)
+    plan = engine.plan_of(run)
+    full = events[0].run
+    undoes = plan.facts.get("undoes")
+    rows = tuple(
+        (event.at, event.step or "", event.kind, event.actor, _detail(event.data))
+        for event in events
+    )
+    return Report(
+        command="runs show",
+        title=f"Run {full}: {plan.title}",
+        environment=plan.environment,
+        tables=(Table("What happened", ("at", "step", "event", "by", "detail"), rows),),
+        notes=((f"It undoes run {undoes}.",) if undoes else ())
+        + tuple(
+            f"{loss.kind} {loss.name}: {loss.kept or 'not kept'}" for loss in plan.losses
+        ),
+        data={
+            "run": full,
+            "plan_hash": plan.hash,
+            "events": [
+                {
+                    "at": event.at,
+                    "step": event.step,
+                    "kind": event.kind,
+                    "actor": event.actor,
+                    "data": event.data if event.kind != "planned" else {},
+                }
+                for event in events
+            ],
+        },
+    )
+
+
+@app.command()
+def resume(call: Call, run: Run) -> Plan:
+    """Finish a run that stopped; steps that are done are not run again."""
+    from opsctl.cli.change import Resume
+
+    plan = _reader(call).plan_of(run)
+    return Resume(run=run, plan=plan)  # type: ignore[return-value]
+
+
+@app.command()
+def undo(call: Call, run: Run) -> Plan:
+    """Take back what a run did, last step first."""
+    return _reader(call).undo_plan(run)
+
+
+@app.command()
+def resolve(
+    call: Call,
+    run: Run,
+    step: Annotated[str, typer.Argument(metavar="STEP", help="Step id, from runs show.")],
+    done: Annotated[bool, typer.Option("--done", help="It took effect.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="It did not; run it again.")] = False,
+) -> Report:
+    """Say what became of a step whose outcome opsctl cannot find out."""
+    if done == redo:
+        raise OpsError(
+            "It was not said what became of the step",
+            why="exactly one of --done and --redo is needed",
+            hint=f"look at the world, then: opsctl runs resolve {run} {step} --done",
+            code="usage",
+        )
+    _engine(call).resolve(run, step, how="done" if done else "redo")
+    return Report(
+        command="runs resolve",
+        title=f"Step {step} of run {run} is recorded as {'done' if done else 'to be run again'}",
+        notes=(f"Next: opsctl runs resume {run}",),
+        data={"run": run, "step": step, "how": "done" if done else "redo"},
+    )
+
+
+@app.command()
+def unlock(
+    call: Call,
+    lock: Annotated[str, typer.Argument(metavar="LOCK", help="The lock's id, as refused.")],
+) -> Report:
+    """Free an environment whose holder is gone; refused while the holder lives."""
+    freed = _engine(call).unlock(call.name, lock)
+    return Report(
+        command="runs unlock",
+        title=f"The lock on {call.name} was freed",
+        environment=call.name,
+        notes=(str(freed),),
+        data={"lock": lock},
+    )

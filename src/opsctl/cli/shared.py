@@ -1,0 +1,121 @@
+"""The options that every command takes, and how a room's function becomes a command."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from opsctl.render import FORMATS
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The shared options as given."""
+
+    env: Annotated[
+        str | None, typer.Option("--env", metavar="NAME", help="Environment of the settings.")
+    ] = None
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Settings file.")
+    ] = None
+    format: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help=f"One of {', '.join(FORMATS)}.")
+    ] = "text"
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write the result there.")
+    ] = None
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
+    ] = False
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree without being asked.")] = False
+    confirm: Annotated[
+        str | None,
+        typer.Option(
+            "--confirm",
+            metavar="NAME",
+            help="Agree to what cannot be undone by naming the environment.",
+        ),
+    ] = None
+    no_input: Annotated[bool, typer.Option("--no-input", help="Never ask.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show everything, tracebacks too.")
+    ] = False
+
+
+Body = Callable[[Callable[..., Any], Mapping[str, Any], Shared, str], int]
+"""Runs a room's function: (function, its own arguments, shared options, command) -> exit."""
+
+
+def adopt(app: typer.Typer, *, room: str, body: Body) -> None:
+    """Give every command of a room's app the shared options, and run it through `body`."""
+    for command in app.registered_commands:
+        function = command.callback
+        if function is None:  # pragma: no cover - Typer always sets it
+            continue
+        name = command.name or function.__name__.rstrip("_").replace("_", "-")
+        command.callback = _with_shared(function, command=f"{room} {name}", body=body)
+        command.name = name
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            adopt(group.typer_instance, room=f"{room} {group.name}", body=body)
+
+
+def _with_shared(function: Callable[..., Any], *, command: str, body: Body) -> Callable[..., int]:
+    own = _own_parameters(function)
+    names = {field.name for field in fields(Shared)}
+    if clash := names & own.keys():
+        raise TypeError(f"{command} declares shared options of its own: {sorted(clash)}")
+
+    def run(**given: Any) -> int:
+        shared = Shared(**{name: given.pop(name) for name in names})
+        return body(function, given, shared, command)
+
+    parameters = [*own.values(), *_shared_parameters()]
+    run.__name__ = function.__name__
+    run.__doc__ = function.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
+
+
+def _own_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return a command's parameters but `call`, annotations resolved.
+
+    `call` and the return type are left unresolved: rooms import their types for checking only,
+    because they cost more than a help text may.
+    """
+    wanted = {
+        name: text
+        for name, text in function.__annotations__.items()
+        if name not in ("call", "return")
+    }
+    bare = types.FunctionType(function.__code__, function.__globals__)  # type: ignore[attr-defined]
+    bare.__annotations__ = wanted
+    hints = typing.get_type_hints(bare, include_extras=True)
+    signature = inspect.signature(function)
+    return {
+        name: parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in signature.parameters.items()
+        if name != "call"
+    }
+
+
+def _shared_parameters() -> list[inspect.Parameter]:
+    hints = typing.get_type_hints(Shared, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(Shared)
+    ]
