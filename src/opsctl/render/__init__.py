@@ -1,0 +1,7 @@
+"""Plan, Report or OpsError -> text. Pure; one module per format, imported when it is asked for.
+
+What comes from outside is shown and never obeyed: every word of it passes `opsctl.render.safe`.
+"""
+
+FORMATS = ("text", "json", "junit", "github", "markdown")
+"""The names of the formats, the default first."""

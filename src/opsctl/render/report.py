@@ -1,0 +1,58 @@
+"""Render a Report, a Plan or an error in the format asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from opsctl.render import FORMATS
+
+if TYPE_CHECKING:
+    from opsctl.core.errors import OpsError
+    from opsctl.core.plan import Plan
+    from opsctl.core.report import Report
+
+
+def render_report(report: Report, format: str, *, width: int = 80, color: bool = False) -> str:
+    """Return the report as one document that ends in a newline.
+
+    `width` and `color` matter to text alone; without `color` it holds no escape sequence.
+    Raises ValueError for a format that is not in FORMATS.
+    """
+    return str(_module(format).report(report, width=width, color=color))
+
+
+def render_plan(
+    plan: Plan, format: str, *, width: int = 80, color: bool = False, verbose: bool = False
+) -> str:
+    """Return the plan as one document that ends in a newline.
+
+    With `verbose` no detail is folded. Raises ValueError for a format that is not in FORMATS.
+    """
+    return str(_module(format).plan(plan, width=width, color=color, verbose=verbose))
+
+
+def render_error(
+    error: OpsError,
+    format: str,
+    *,
+    command: str,
+    environment: str | None = None,
+    width: int = 80,
+    color: bool = False,
+) -> str:
+    """Return the error as one document that ends in a newline.
+
+    `command` is what was called, as typed. Raises ValueError for a format not in FORMATS.
+    """
+    return str(
+        _module(format).error(
+            error, command=command, environment=environment, width=width, color=color
+        )
+    )
+
+
+def _module(format: str) -> Any:
+    if format not in FORMATS:
+        raise ValueError(f"unknown format: {format!r}")
+    return importlib.import_module(f"opsctl.render.{format}")
