@@ -13,9 +13,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from opsctl.adapters.sql import qualified, quote_identifier, quote_literal
+from opsctl.adapters.sql import (
+    plainly_dropped_tables,
+    qualified,
+    quote_identifier,
+    quote_literal,
+)
 
 PREFIX = "opsctl_stash_"
 
@@ -41,7 +46,10 @@ class TableFacts:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     """Names of the primary key's columns; empty where there is none."""
-    rows: int | None = None
+    plain: bool = True
+    """Neither partitioned, nor a partition, nor a parent: it can be moved."""
+    foreign_keys: tuple[str, ...] = ()
+    """Names of its foreign key constraints."""
 
     @property
     def sql(self) -> str:
@@ -164,13 +172,36 @@ def keep_after(stash: Stash) -> tuple[str, ...]:
     )
 
 
-def move_into(stash: Stash, table: TableFacts, *, foreign_keys: Sequence[str]) -> tuple[str, ...]:
-    """Return what stands in for `DROP TABLE`: the table moves, with its indexes and rows.
+def move_tables(stash: Stash, statements: Sequence[str]) -> tuple[tuple[str, ...], Stash]:
+    """Replace each plain DROP TABLE by a move into the stash, which copies no row.
 
-    Its foreign keys are dropped, or rows of other tables could no longer be deleted.
+    The moved table keeps its indexes and rows. Its foreign keys are dropped, or rows of other
+    tables could no longer be deleted. Which table an unqualified name means is guessed by the
+    name: the rehearsal finds out if the guess is wrong.
     """
-    drops = [f"ALTER TABLE {table.sql} DROP CONSTRAINT {quote_identifier(k)}" for k in foreign_keys]
-    return (*drops, f"ALTER TABLE {table.sql} SET SCHEMA {quote_identifier(stash.schema)}")
+    movable = {
+        each.table.name: each.table
+        for each in stash.tables
+        if each.table.plain and all(column.builtin for column in each.table.columns)
+        and sum(other.table.name == each.table.name for other in stash.tables) == 1
+    }  # fmt: skip
+    moved: set[str] = set()
+    result: list[str] = []
+    for statement in statements:
+        names = plainly_dropped_tables(statement)
+        tables = [movable[key] for name in names if (key := _bare_name(name)) in movable]
+        if not names or len(tables) != len(names):
+            result.append(statement)
+            continue
+        for table in tables:
+            result += [
+                f"ALTER TABLE {table.sql} DROP CONSTRAINT {quote_identifier(key)}"
+                for key in table.foreign_keys
+            ]
+            result.append(f"ALTER TABLE {table.sql} SET SCHEMA {quote_identifier(stash.schema)}")
+            moved.add(table.sql)
+    marked = tuple(replace(each, moved=each.table.sql in moved) for each in stash.tables)
+    return tuple(result), replace(stash, tables=marked)
 
 
 def put_back_before(stash: Stash) -> tuple[str, ...]:
@@ -225,6 +256,11 @@ def next_schema(version: str, taken: Iterable[str]) -> str:
     while f"{PREFIX}{safe}_{number}" in used:
         number += 1
     return f"{PREFIX}{safe}_{number}"
+
+
+def _bare_name(name: str) -> str:
+    last = name.rpartition(".")[2].strip()
+    return last[1:-1].replace('""', '"') if last.startswith('"') else last.lower()
 
 
 def _restore_as_it_was(index: int, each: Written) -> list[str]:
