@@ -189,5 +189,3 @@ def _stdout_is_dead() -> bool:
     except (OSError, ValueError):
         return True
     return False
-
-

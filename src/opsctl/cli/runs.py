@@ -60,9 +60,7 @@ def show(call: Call, run: Run) -> Report:
         environment=plan.environment,
         tables=(Table("What happened", ("at", "step", "event", "by", "detail"), rows),),
         notes=((f"It undoes run {undoes}.",) if undoes else ())
-        + tuple(
-            f"{loss.kind} {loss.name}: {loss.kept or 'not kept'}" for loss in plan.losses
-        ),
+        + tuple(f"{loss.kind} {loss.name}: {loss.kept or 'not kept'}" for loss in plan.losses),
         data={
             "run": full,
             "plan_hash": plan.hash,

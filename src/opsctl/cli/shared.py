@@ -45,9 +45,9 @@ class Shared:
     ] = None
     no_input: Annotated[bool, typer.Option("--no-input", help="Never ask.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Show everything, tracebacks too.")
-    ] = False
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show everything, tracebacks too.")] = (
+        False
+    )
 
 
 Body = Callable[[Callable[..., Any], Mapping[str, Any], Shared, str], int]

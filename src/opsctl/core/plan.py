@@ -43,7 +43,7 @@ class Step:
 
     `check` is asked before the step (applied: already done, absent: go, blocked: stop), after
     it (only applied counts as done) and after a crash. A step with safety `verify` must have
-    one. `undo` is None for a step that changes nothing.
+    one. `undo` is None for a step that changes nothing of the environment: a look, a backup.
     """
 
     id: str
@@ -62,7 +62,7 @@ class Step:
             raise ValueError(f"step {self.id} declares verify and has no check")
         if self.action is None and self.check is None:
             raise ValueError(f"step {self.id} neither acts nor looks")
-        if self.action is not None and self.undo is None:
+        if self.action is not None and self.undo is None and self.safety != "idempotent":
             raise ValueError(f"step {self.id} acts and says nothing about undo")
 
 

@@ -28,6 +28,7 @@ from opsctl.areas.rollback.rehearsal import Rehearsal, created_extensions, messa
 from opsctl.core.errors import Exit, OpsError
 
 _SHOWN_DIFFERENCES = 12
+_TEAMS_FILE = "the team's file "
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,16 @@ def prove(
     )
 
 
+def schema_drift(
+    rehearsal: Rehearsal, *, units: Sequence[Unit], say: Callable[[str], None]
+) -> tuple[catalog.Difference, ...]:
+    """Return how the live schema differs from a replay of everything that was applied."""
+    say("Replaying the migrations in a scratch database")
+    created = created_extensions(unit.script for unit in units)
+    replayed = rehearsal.read(rehearsal.replay(units, created=created))
+    return catalog.compare(rehearsal.read(rehearsal.clone()), replayed)
+
+
 @dataclass(frozen=True)
 class _Stages:
     """Catalogs of the replay: before each rolled-back unit, and now."""
@@ -190,7 +201,7 @@ def _find_down(
     """Return down SQL that reaches the target, newest migration first, and where it was tried."""
     if all(unit.down is not None for unit in rolled):
         team = tuple(
-            DownSql(f"the team's file {unit.down_path}", split_statements(unit.down or ""))
+            DownSql(f"{_TEAMS_FILE}{unit.down_path}", split_statements(unit.down or ""))
             for unit in rolled
         )
         url, wrong = _try(rehearsal, history, team, target=target)
@@ -232,7 +243,7 @@ def _derive(
         for index, unit in enumerate(rolled):
             now, before = ends[len(ends) - 1 - index], ends[len(ends) - 2 - index]
             if unit.down is not None:
-                text = f"the team's file {unit.down_path}"
+                text = f"{_TEAMS_FILE}{unit.down_path}"
                 parts.append(DownSql(text, split_statements(unit.down)))
                 continue
             derived = derive_down(now, before)
@@ -373,10 +384,11 @@ def _drift(differences: Sequence[catalog.Difference]) -> OpsError:
 
 
 def _wrong(wrong: Sequence[str], parts: Sequence[DownSql]) -> OpsError:
+    files = ", ".join(part.source.removeprefix(_TEAMS_FILE) for part in parts)
     return OpsError(
         "The down SQL does not lead to the target",
         why="\n".join(wrong[:_SHOWN_DIFFERENCES]),
-        hint=f"mend {parts[0].source.removeprefix("the team's file ")}, then try again",
+        hint=f"mend {files}, then try again",
         code="down-sql-wrong",
         exit=Exit.REFUSED,
     )
