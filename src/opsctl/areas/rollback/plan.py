@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opsctl.adapters import catalog
+from opsctl.adapters.migrations import Applied
 from opsctl.adapters.sql import qualified, quote_identifier, quote_literal
 from opsctl.areas.rollback import stash as stashes
 from opsctl.areas.rollback.facts import Unit
@@ -153,7 +154,7 @@ def _probe(database: Database, proof: Proof, rolled: Sequence[Unit], *, undo: bo
     """Ask whether the rollback, or its undo, has taken effect: by catalog and by history."""
     before, after = quote_literal(proof.digest_before), quote_literal(proof.digest_after)
     rows = [row for unit in rolled for row in unit.rows]
-    there = " + ".join(f"({_count_row(row.tool, row.version)})" for row in rows)
+    there = " + ".join(f"({_count_row(row)})" for row in rows)
     done = f"c.digest = {after} AND h.rows = 0"
     not_done = f"c.digest = {before} AND h.rows = {len(rows)}"
     applied, absent = (not_done, done) if undo else (done, not_done)
@@ -178,12 +179,15 @@ def _probe(database: Database, proof: Proof, rolled: Sequence[Unit], *, undo: bo
     return Probe(Query(database.url, (*catalog.QUIET, query), read_only=True))
 
 
-def _count_row(tool: str, version: str) -> str:
-    schema, table, column = _HISTORY_TABLES[tool]
-    applied = " AND finished_at IS NOT NULL AND rolled_back_at IS NULL" if tool == "prisma" else ""
+def _count_row(row: Applied) -> str:
+    schema, table, column = _HISTORY_TABLES[row.tool]
+    applied = ""
+    if row.tool == "prisma":
+        finished = "IS NULL" if row.state == "failed" else "IS NOT NULL"
+        applied = f" AND finished_at {finished} AND rolled_back_at IS NULL"
     return (
         f"SELECT count(*) FROM {qualified(schema, table)} "
-        f"WHERE {column} = {quote_literal(version)}{applied}"
+        f"WHERE {column} = {quote_literal(row.version)}{applied}"
     )
 
 

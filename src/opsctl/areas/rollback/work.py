@@ -25,7 +25,7 @@ from opsctl.areas.rollback.facts import (
 )
 from opsctl.areas.rollback.losses import count_losses
 from opsctl.areas.rollback.proof import DownSql, prove, schema_drift
-from opsctl.areas.rollback.rehearsal import rehearse
+from opsctl.areas.rollback.rehearsal import Rehearsal, rehearse
 from opsctl.areas.rollback.stash import PREFIX
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Loss, Plan, Step
@@ -66,33 +66,61 @@ def plan_rollback(
             return _nothing(choices, history)
         _refuse_edited(histories, rolled)
         facts = postgres.server_facts(connection)
-        rows = [row for unit in rolled for row in unit.rows]
         with rehearse(connection, url, facts) as rehearsal:
-            proof = prove(
-                rehearsal,
+            return prove_and_plan(
+                call,
                 connection,
+                url=url,
+                facts=facts,
+                rehearsal=rehearsal,
+                histories=histories,
                 units=units,
                 rolled=rolled,
-                history=remember_rows(row for each in histories for row in each.applied or ()),
-                forget=[text for row in rows for text in forget_row(row)],
-                remember=list(remember_rows(reversed(rows))),
-                silent_triggers=facts.can_silence_triggers,
-                generate=_generator(call, histories, rolled=rolled, units=units),
                 accept_drift=accept_drift,
-                say=call.say,
             )
-        losses = count_losses(connection, proof.losses, proof.stash)
-        return plans.rollback_plan(
-            proof,
-            choices,
-            rolled=rolled,
-            losses=losses,
-            forget=[text for row in rows for text in forget_row(row)],
-            remember=list(remember_rows(reversed(rows))),
-            before=_backup_steps(call),
-            looks=look_steps(call, rolled=rolled, url=url),
-            notes=_backup_notes(call),
-        )
+
+
+def prove_and_plan(
+    call: Call,
+    connection: Connection,
+    *,
+    url: str,
+    facts: postgres.ServerFacts,
+    rehearsal: Rehearsal,
+    histories: Sequence[History],
+    units: Sequence[Unit],
+    rolled: Sequence[Unit],
+    accept_drift: bool,
+    notes: Sequence[str] = (),
+) -> Plan:
+    """Prove that `rolled` (newest first) can be taken back, and return the plan of it."""
+    rows = [row for unit in rolled for row in unit.rows]
+    forget = [text for row in rows for text in forget_row(row)]
+    remember = list(remember_rows(reversed(rows)))
+    proof = prove(
+        rehearsal,
+        connection,
+        units=units,
+        rolled=rolled,
+        history=remember_rows(row for each in histories for row in each.applied or ()),
+        forget=forget,
+        remember=remember,
+        silent_triggers=facts.can_silence_triggers,
+        generate=_generator(call, rolled=rolled),
+        accept_drift=accept_drift,
+        say=call.say,
+    )
+    return plans.rollback_plan(
+        proof,
+        choices_of(call, database_of(call)),
+        rolled=rolled,
+        losses=count_losses(connection, proof.losses, proof.stash),
+        forget=forget,
+        remember=remember,
+        before=_backup_steps(call),
+        looks=look_steps(call, rolled=rolled, url=url),
+        notes=(*notes, *_backup_notes(call)),
+    )
 
 
 def report_status(call: Call, *, drift: bool) -> Report:
@@ -276,9 +304,7 @@ def _nothing(choices: plans.Choices, history: History) -> Plan:
     )
 
 
-def _generator(
-    call: Call, histories: Sequence[History], *, rolled: Sequence[Unit], units: Sequence[Unit]
-) -> Callable[[str, str], DownSql | str] | None:
+def _generator(call: Call, *, rolled: Sequence[Unit]) -> Callable[[str, str], DownSql | str] | None:
     """Return how to ask Prisma for down SQL, where the migration is Prisma's alone."""
     if any(row.tool != "prisma" for unit in rolled for row in unit.rows):
         return None
