@@ -16,7 +16,7 @@ from rich.text import Text
 
 from opsctl.core.errors import OpsError
 from opsctl.core.plan import Irreversible, Plan, Step
-from opsctl.core.report import Finding, Report, Severity, Status, Table
+from opsctl.core.report import Finding, Report, Status, Table
 from opsctl.render.safe import inert, safe
 from opsctl.render.words import (
     HASH_SHOWN,
