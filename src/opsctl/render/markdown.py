@@ -13,6 +13,7 @@ from opsctl.render.words import (
     HASH_SHOWN,
     count_findings,
     error_status,
+    even,
     how_to_undo,
     number,
     sort_findings,
@@ -20,9 +21,11 @@ from opsctl.render.words import (
     word,
 )
 
-_PUNCTUATION = re.compile(r"([\\`*_{}\[\]()!|~^=+-])")
+_PUNCTUATION = re.compile(r"([\\`*_{}\[\]()!|~^])")
+_LIST = re.compile(r"^(\s*\d*)([.#=+-])")
+"""What makes a list, a heading or a rule of a line that begins with it."""
 _TICKS = re.compile("`+")
-_REFERENCE = re.compile(r"([@#])(?=\w)|(:)(?=[\w+-]+:)")
+_REFERENCE = re.compile(r"([@#])(?=\w)|:(?=[A-Za-z+-][\w+-]*:)")
 """What becomes a mention, a link to an issue, or an emoji after the Markdown is done."""
 _LINK = re.compile(r":(?=//)|(?<=\bwww)\.", re.IGNORECASE)
 
@@ -93,7 +96,7 @@ def _inline(text: str) -> str:
 def _escaped(line: str) -> str:
     shown = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     shown = _PUNCTUATION.sub(r"\\\1", shown)
-    shown = re.sub(r"^(\s*\d+)([.)])(?=\s|$)", r"\1\\\2", shown)
+    shown = _LIST.sub(r"\1\\\2", shown)
     # A comment parts the two for whatever looks for them later, and is not shown.
     shown = _REFERENCE.sub(lambda found: f"{found[0]}<!-- -->", shown)
     shown = _LINK.sub(lambda found: f"{found[0]}<!-- -->", shown)
@@ -111,7 +114,7 @@ def _grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _tables(tables: Iterable[Table]) -> Iterable[str]:
-    for table in tables:
+    for table in map(even, tables):
         if table.title:
             yield f"### {_inline(table.title)}"
         if table.rows:

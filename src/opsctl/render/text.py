@@ -22,6 +22,7 @@ from opsctl.render.words import (
     HASH_SHOWN,
     count_findings,
     error_status,
+    even,
     how_to_undo,
     number,
     sort_findings,
@@ -31,7 +32,7 @@ from opsctl.render.words import (
 
 _DETAIL_LINES = 6
 """Lines of a step's detail shown without `verbose`: a plan is meant to fit on one screen."""
-_WORD_COLUMNS = 14
+_WORD_COLUMNS = 24
 """A column narrower than this and than its words makes a table unreadable."""
 _NUMBER = re.compile(r"-|[<>]?\d[\d,.]*( ?(ms|s|%|B|kB|MB|GB|min|h))?")
 _STYLES = {
@@ -49,7 +50,7 @@ _STYLES = {
 def report(report: Report, *, width: int, color: bool) -> str:
     """Return the report: status first, then tables, findings (gravest first), notes."""
     parts: list[RenderableType] = [_headline(report.status, report.title, report.environment)]
-    parts += [_table(table, width - 2) for table in report.tables]
+    parts += [_table(even(table), width - 2) for table in report.tables]
     rest, passed = sort_findings(report)
     if report.findings:
         parts.append(_findings(rest, passed))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Irreversible, Plan
-from opsctl.core.report import Finding, Report, Severity, Status
+from opsctl.core.report import Finding, Report, Severity, Status, Table
 
 HASH_SHOWN = 12
 """Characters of a plan's hash shown to a person."""
@@ -44,6 +44,13 @@ def word(finding: Finding) -> str:
     if finding.status is Status.FAILED and finding.severity is not Severity.ERROR:
         return str(finding.severity)
     return str(finding.status)
+
+
+def even(table: Table) -> Table:
+    """Return the table with as many cells in each row as there are columns; no cell is lost."""
+    most = max(map(len, (table.columns, *table.rows)))
+    columns, *rows = (cells + ("",) * (most - len(cells)) for cells in (table.columns, *table.rows))
+    return Table(table.title, columns, tuple(rows))
 
 
 def span(milliseconds: float) -> str:
