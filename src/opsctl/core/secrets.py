@@ -17,9 +17,12 @@ def resolve_secret(reference: str) -> str:
 
     `file:` paths are absolute by the time they get here. `cmd:` splits as a shell would, and
     no shell is started. Raises OpsError `secret-missing` (exit 3); the message holds the
-    reference, never a value.
+    reference, never a value. `url-password:REFERENCE` is the password within a URL; opsctl
+    makes such references itself, for programs that take the password apart.
     """
     kind, _, rest = reference.partition(":")
+    if kind == "url-password":
+        return _password_of(resolve_secret(rest))
     reader = {"env": _from_env, "file": _from_file, "keyring": _from_keyring, "cmd": _from_cmd}
     if kind not in reader:
         raise OpsError(
@@ -32,6 +35,12 @@ def resolve_secret(reference: str) -> str:
     if not secret:
         raise _missing(reference, "it is empty")
     return secret
+
+
+def _password_of(url: str) -> str:
+    from urllib.parse import unquote, urlsplit
+
+    return unquote(urlsplit(url).password or "")
 
 
 def _missing(reference: str, why: str) -> OpsError:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opsctl.adapters import postgres, prisma, supabase
-from opsctl.adapters.http import endpoint_probe
 from opsctl.adapters.postgres import Connection
 from opsctl.adapters.sql import qualified
 from opsctl.areas.rollback import plan as plans
@@ -245,6 +244,8 @@ def remember_rows(rows: Any) -> tuple[str, ...]:
 
 def look_steps(call: Call, *, rolled: Sequence[Unit], url: str) -> tuple[Step, ...]:
     """Return the steps that look whether the tools agree and the endpoints answer."""
+    from opsctl.adapters.http import endpoint_probe
+
     steps: list[Step] = []
     database = database_of(call)
     rows = [row for unit in rolled for row in unit.rows]
