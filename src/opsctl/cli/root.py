@@ -5,7 +5,9 @@ Every error is caught here and nowhere else.
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -17,6 +19,10 @@ from opsctl.core.errors import Exit, OpsError
 
 def run(argv: list[str]) -> int:
     """Run one command line and return its exit code; nothing escapes but that."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot say a sign gets its number, not an error.
+            stream.reconfigure(errors="backslashreplace")
     try:
         if not argv or argv in (["--help"], ["-h"]):
             sys.stdout.write(root_help())
@@ -35,7 +41,7 @@ def run(argv: list[str]) -> int:
         )
         return _report_error(interrupted, argv)
     except OSError as error:
-        if isinstance(error, BrokenPipeError) or _stdout_is_dead():
+        if _is_about_stdout(error):
             return give_up_on_stdout()
         return _report_error(_unexpected(error), argv)
     except Exception as error:  # noqa: BLE001 - the last net: a person never sees a traceback
@@ -107,6 +113,9 @@ def _run_command(argv: list[str]) -> int:
         return int(error.exit_code)
     except Abort:
         raise KeyboardInterrupt from None
+    except SystemExit as stopped:
+        # Typer ends so when its help meets a closed pipe, with the exit code 1.
+        raise BrokenPipeError from stopped
     return int(result or 0)
 
 
@@ -183,9 +192,12 @@ def _unexpected(error: Exception) -> OpsError:
     )
 
 
-def _stdout_is_dead() -> bool:
+def _is_about_stdout(error: OSError) -> bool:
+    """Whether `error` came of writing to stdout; unbuffered, nothing is left to flush and fail."""
+    if error.errno in (errno.EPIPE, errno.ENOSPC) and error.filename is None:
+        return True
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
         return True
-    return False
+    return isinstance(error, BrokenPipeError)

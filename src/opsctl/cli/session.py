@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opsctl.cli.rooms import ROOMS
-from opsctl.cli.screen import colored, say_plainly, width_of, write_result
+from opsctl.cli.screen import (
+    colored,
+    give_up_on_stdout,
+    say_plainly,
+    width_of,
+    write_result,
+)
 from opsctl.core.errors import OpsError
 from opsctl.core.plan import Plan
 from opsctl.core.report import Report
@@ -79,7 +85,12 @@ def emit(report: Report, shared: Shared) -> int:
         width=width_of(sys.stdout) if to_terminal else 100,
         color=to_terminal and colored(sys.stdout),
     )
-    write_result(text, output=shared.output)
+    try:
+        write_result(text, output=shared.output)
+    except OSError:
+        # What was found stays found, whether or not somebody reads it.
+        code = give_up_on_stdout()
+        return int(report.exit) or code
     return int(report.exit)
 
 

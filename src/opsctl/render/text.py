@@ -32,7 +32,7 @@ from opsctl.render.words import (
 
 _DETAIL_LINES = 6
 """Lines of a step's detail shown without `verbose`: a plan is meant to fit on one screen."""
-_WORD_COLUMNS = 24
+_WORD_COLUMNS = 40
 """A column narrower than this and than its words makes a table unreadable."""
 _NUMBER = re.compile(r"-|[<>]?\d[\d,.]*( ?(ms|s|%|B|kB|MB|GB|min|h))?")
 _STYLES = {
@@ -134,7 +134,8 @@ def _text(text: str, style: str = "", *, multiline: bool = True) -> Text:
 
 def _mark(name: str) -> Text:
     mark, style = _STYLES[name]
-    return Text(f"{mark} {name}", style=style)
+    # Appended, not the Text's own style: that would colour what is appended after it too.
+    return Text().append(f"{mark} {name}", style)
 
 
 def _headline(status: Status, title: str, environment: str | None) -> Text:
