@@ -1,0 +1,192 @@
+"""One run per environment at a time, on one machine.
+
+The kernel's lock says whether the holder lives: it is gone with its process, however that
+ended. The file's text says who it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from opsctl.core.errors import Exit, OpsError
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds an environment's lock, since when, doing what."""
+
+    id: str
+    actor: str
+    pid: int
+    since: str
+    """UTC, ISO 8601."""
+    run: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.actor} (process {self.pid}) since {self.since}: opsctl {self.command}"
+
+
+@contextmanager
+def hold(folder: Path, environment: str, *, actor: str, run: str, command: str) -> Iterator[Holder]:
+    """Hold an environment's lock; raises OpsError `locked` (exit 5) where another does."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = _path(folder, environment)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if not _try_lock(descriptor):
+            raise _locked(environment, _read(descriptor))
+        holder = Holder(
+            id=secrets.token_hex(4),
+            actor=actor,
+            pid=os.getpid(),
+            since=datetime.now(UTC).isoformat(timespec="seconds"),
+            run=run,
+            command=command,
+        )
+        _write(descriptor, json.dumps(asdict(holder)))
+        try:
+            yield holder
+        finally:
+            _write(descriptor, "")
+            _unlock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def holder_of(folder: Path, environment: str) -> Holder | None:
+    """Return who is written into an environment's lock file; nobody where it is free."""
+    try:
+        descriptor = os.open(_path(folder, environment), os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_alive(holder: Holder) -> bool:
+    """Whether the process that holds a lock runs on this machine."""
+    if holder.pid <= 0:
+        return False
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def unlock(folder: Path, environment: str, lock_id: str) -> Holder:
+    """Clear what a dead holder left and return it.
+
+    Raises OpsError: `not-locked` or `wrong-lock` (exit 2), `lock-held` (exit 5) while the
+    holder's process lives.
+    """
+    holder = holder_of(folder, environment)
+    if holder is None:
+        raise OpsError(
+            f"The environment {environment} is not locked",
+            why="its lock file names nobody",
+            hint="opsctl runs list",
+            code="not-locked",
+        )
+    if holder.id != lock_id:
+        raise OpsError(
+            f"The lock {lock_id!r} is not the one on {environment}",
+            why=f"it is held by {holder}",
+            hint=f"if that process is gone: opsctl runs unlock {holder.id} --env {environment}",
+            code="wrong-lock",
+        )
+    descriptor = os.open(_path(folder, environment), os.O_RDWR)
+    try:
+        if not _try_lock(descriptor):
+            raise OpsError(
+                f"The lock on {environment} was not freed",
+                why=f"its holder lives: {holder}",
+                hint=f"end that process first, then: opsctl runs resume {holder.run}",
+                code="lock-held",
+                exit=Exit.REFUSED,
+            )
+        _write(descriptor, "")
+        _unlock(descriptor)
+    finally:
+        os.close(descriptor)
+    return holder
+
+
+def _path(folder: Path, environment: str) -> Path:
+    name = "".join(c if c.isalnum() or c in "-_" else f"%{ord(c):x}" for c in environment)
+    return folder / f"{name}.lock"
+
+
+def _read(descriptor: int) -> Holder | None:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    text = os.read(descriptor, 65536).decode(errors="replace")
+    if not text.strip():
+        return None
+    try:
+        return Holder(**json.loads(text))
+    except (ValueError, TypeError):
+        return Holder("unreadable", "somebody", 0, "an unknown time", "unknown", "unknown")
+
+
+def _write(descriptor: int, text: str) -> None:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, text.encode())
+
+
+def _locked(environment: str, holder: Holder | None) -> OpsError:
+    who = str(holder) if holder else "another opsctl that is just starting"
+    hint = "wait for it to end"
+    if holder:
+        hint += f"; if it hangs, end process {holder.pid}, then: opsctl runs resume {holder.run}"
+    return OpsError(
+        f"The environment {environment} is locked",
+        why=f"held by {who}",
+        hint=hint,
+        code="locked",
+        exit=Exit.REFUSED,
+    )
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    # A byte far behind the text: others can still read who holds it.
+    _BYTE = 1 << 30
+
+    def _try_lock(descriptor: int) -> bool:
+        os.lseek(descriptor, _BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, _BYTE, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -1,0 +1,251 @@
+"""Perform one action, or ask one probe. What cannot be known afterwards is said to be unknown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opsctl.core.action import Action, Command, Expect, Manual, Probe, Query, Request
+from opsctl.core.errors import OpsError
+from opsctl.core.process import run_program
+from opsctl.core.secrets import resolve_secret
+
+_LOCK_STATES = ("55P03", "40P01")
+"""lock_not_available and deadlock_detected: the transaction was rolled back, try again."""
+
+
+class OutcomeUnknown(Exception):
+    """The action was under way when contact was lost; the text says what is known."""
+
+
+class ActionFailed(Exception):
+    """The action had no effect; the text says why, without secrets."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an action gave back: an exit code or status, and text; or a query's last first row."""
+
+    code: int
+    text: str
+    row: tuple[Any, ...] = ()
+
+
+def perform(action: Action, *, waiting: Callable[[str], None]) -> Answer:
+    """Perform an action. Raises ActionFailed or OutcomeUnknown; `waiting` hears of retries.
+
+    A Command that exits with another code than 0 has failed with an unknown effect: programs
+    do part of their work and then fail.
+    """
+    if isinstance(action, Query):
+        return _query(action, waiting)
+    if isinstance(action, Command):
+        answer = _command(action)
+        if answer.code != 0:
+            raise OutcomeUnknown(f"exit code {answer.code}: {_last_line(answer.text)}")
+        return answer
+    if isinstance(action, Request):
+        answer = _request(action)
+        if answer.code >= 500:
+            raise OutcomeUnknown(f"the server answered {answer.code}")
+        if not 200 <= answer.code < 300:
+            raise ActionFailed(f"the server answered {answer.code}")
+        return answer
+    raise TypeError("a manual action is a person's")
+
+
+def ask(probe: Probe) -> tuple[str, str]:
+    """Return (word, detail): applied, absent, blocked or unknown."""
+    word, detail = "unknown", ""
+    for attempt in range(max(probe.attempts, 1)):
+        if attempt:
+            time.sleep(probe.pause_s)
+        word, detail = _ask_once(probe)
+        if word in ("applied", "blocked"):
+            break
+    return word, detail
+
+
+def _ask_once(probe: Probe) -> tuple[str, str]:
+    action = probe.action
+    if isinstance(action, Manual):
+        return "unknown", "only a person can tell"
+    try:
+        if isinstance(action, Query):
+            row = _query(action, lambda message: None).row
+            word = str(row[0]) if row else "unknown"
+            detail = str(row[1] or "") if len(row) > 1 else ""
+            known = word in ("applied", "absent", "blocked")
+            return (word, detail) if known else ("unknown", detail)
+        answer = _command(action) if isinstance(action, Command) else _request(action)
+    except (ActionFailed, OutcomeUnknown) as error:
+        return "unknown", str(error)
+    except OpsError as error:
+        return "unknown", f"{error.what}: {error.why}"
+    wrong = _mismatch(probe.expect, answer, of_program=isinstance(action, Command))
+    return ("absent", wrong) if wrong else ("applied", "")
+
+
+def _mismatch(expect: Expect, answer: Answer, *, of_program: bool) -> str:
+    wanted = expect.exit_code if of_program else expect.status
+    if wanted is not None and answer.code != wanted:
+        word = "exit code" if of_program else "status"
+        tail = _last_line(answer.text)
+        return f"{word} {answer.code} instead of {wanted}" + (f": {tail}" if tail else "")
+    text = answer.text.replace(": ", ":")
+    for part in expect.contains:
+        if part not in answer.text:
+            return f"the answer lacks {part!r}"
+    for part in expect.lacks:
+        if part in answer.text or part in text:
+            return f"the answer holds {part!r}"
+    return ""
+
+
+def _query(action: Query, waiting: Callable[[str], None]) -> Answer:
+    url = resolve_secret(action.database)
+    pause_s = action.lock_pause_s
+    for attempt in range(1, max(action.lock_attempts, 1) + 1):
+        try:
+            return _transaction(action, url)
+        except _LockBusy as error:
+            if attempt >= action.lock_attempts:
+                raise ActionFailed(
+                    f"a lock was held by somebody else in each of {attempt} attempts: {error}"
+                ) from None
+            waiting(f"a lock is held by somebody else; attempt {attempt + 1} in {pause_s:g} s")
+            time.sleep(pause_s)
+            pause_s *= 2
+    raise AssertionError("unreachable")
+
+
+class _LockBusy(Exception):
+    """The lock time-out was reached; the transaction was rolled back."""
+
+
+def _transaction(action: Query, url: str) -> Answer:
+    import psycopg
+
+    if ":6543/" in url:
+        raise ActionFailed("port 6543 is the transaction pooler, which has no session features")
+    try:
+        connection = psycopg.connect(
+            url, autocommit=True, connect_timeout=10, application_name="opsctl"
+        )
+    except psycopg.Error:
+        # libpq repeats the URL, password and all.
+        raise ActionFailed("the database was not reached") from None
+    committing = False
+    try:
+        connection.prepare_threshold = None
+        row: Sequence[Any] = ()
+        if not action.transaction:
+            for statement in action.statements:
+                committing = True
+                row = _first_row(connection.execute(statement.encode()))
+            return Answer(0, "", tuple(row))
+        connection.execute("BEGIN READ ONLY" if action.read_only else "BEGIN")
+        lock_ms, statement_ms = action.lock_timeout_s * 1000, action.statement_timeout_s * 1000
+        connection.execute(f"SET LOCAL lock_timeout = {lock_ms:.0f}".encode())
+        connection.execute(f"SET LOCAL statement_timeout = {statement_ms:.0f}".encode())
+        for statement in action.statements:
+            row = _first_row(connection.execute(statement.encode()))
+        committing = not action.read_only
+        connection.execute("COMMIT")
+    except psycopg.Error as error:
+        if error.sqlstate in _LOCK_STATES:
+            raise _LockBusy(error.diag.message_primary or "") from None
+        text = _safe_message(error, url)
+        lost = error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+        if lost and committing:
+            raise OutcomeUnknown(f"the connection was lost during COMMIT: {text}") from None
+        raise ActionFailed(text) from None
+    finally:
+        connection.close()
+    return Answer(0, "", tuple(row))
+
+
+def _first_row(cursor: Any) -> Sequence[Any]:
+    while cursor.nextset():
+        pass
+    return (cursor.fetchone() or ()) if cursor.description else ()
+
+
+def _safe_message(error: Any, url: str) -> str:
+    primary = error.diag.message_primary
+    if not primary:
+        return "the connection was lost"
+    parts = [primary]
+    if error.diag.message_hint:
+        parts.append(f"({error.diag.message_hint})")
+    text = " ".join(parts)
+    return _without(url, f"{text} [{error.sqlstate}]")
+
+
+def _command(action: Command) -> Answer:
+    env = dict(action.env)
+    values = []
+    for variable, reference in action.secrets:
+        env[variable] = resolve_secret(reference)
+        values.append(env[variable])
+    try:
+        done = run_program(
+            action.argv,
+            env=env,
+            cwd=action.cwd,
+            stdin=action.stdin,
+            timeout_s=action.timeout_s,
+        )
+    except OpsError as error:
+        if error.code == "tool-timeout":
+            raise OutcomeUnknown(error.why) from None
+        raise ActionFailed(f"{error.what}: {error.why}") from None
+    text = "\n".join(part for part in (done.stdout, done.stderr) if part)
+    for value in values:
+        text = _without(value, text)
+    return Answer(done.exit_code, text)
+
+
+def _request(action: Request) -> Answer:
+    import httpx
+
+    headers = dict(action.headers)
+    values = []
+    for header, reference in action.secret_headers:
+        headers[header] = resolve_secret(reference)
+        values.append(headers[header])
+    try:
+        with httpx.Client(follow_redirects=False, timeout=action.timeout_s) as client:
+            response = client.request(
+                action.method, action.url, headers=headers, content=action.body
+            )
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
+        raise ActionFailed(f"{action.url} was not reached: {type(error).__name__}") from None
+    except httpx.HTTPError as error:
+        raise OutcomeUnknown(f"{action.url} gave no answer: {type(error).__name__}") from None
+    text = response.text[:65536]
+    for value in values:
+        text = _without(value, text)
+    return Answer(response.status_code, text)
+
+
+def _without(secret: str, text: str) -> str:
+    """Return text without a secret, should a program repeat it; of a URL, its password too."""
+    from urllib.parse import unquote, urlsplit
+
+    found = {secret}
+    if "://" in secret:
+        password = urlsplit(secret).password
+        if password:
+            found |= {password, unquote(password)}
+    for each in sorted(found, key=len, reverse=True):
+        if len(each) >= 4:
+            text = text.replace(each, "***")
+    return text
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else ""

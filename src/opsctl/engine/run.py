@@ -1,0 +1,525 @@
+"""Carry a plan out: check, run, verify, record, undo.
+
+Per step: ask its check (already done, go, or blocked), write the intent, act, write the effect,
+ask again, write that it is verified. A step that was cut off between intent and effect is
+never run again unasked: its check tells, and where it cannot, the person does.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from opsctl.core.action import Manual
+from opsctl.core.errors import Exit, OpsError
+from opsctl.core.plan import Plan, Step, plan_from_json, plan_to_json, undo_plan
+from opsctl.core.report import Status
+from opsctl.engine import lock as locks
+from opsctl.engine.perform import ActionFailed, OutcomeUnknown, ask, perform
+from opsctl.engine.store import Event, Journal
+
+StepState = Literal["done", "already", "failed", "unknown", "blocked", "pending"]
+
+
+class Person(Protocol):
+    """Whoever can answer for a manual step."""
+
+    def confirm_manual(self, step: Step) -> bool:
+        """Return whether the person says the step is done; False where nobody is there."""
+
+
+class Watcher(Protocol):
+    """Whoever is told how it goes."""
+
+    def step_started(self, step: Step, index: int, total: int) -> None:
+        """A step begins; `index` counts from 1."""
+
+    def step_ended(self, step: Step, status: str, took_ms: float, detail: str) -> None:
+        """A step ended."""
+
+    def waiting(self, step: Step, message: str) -> None:
+        """Something is waited for."""
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """How one step ended."""
+
+    id: str
+    title: str
+    status: StepState
+    detail: str = ""
+    took_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, for now."""
+
+    run: str
+    plan: Plan
+    status: Status
+    exit: Exit
+    steps: tuple[StepOutcome, ...]
+    error: OpsError | None = None
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run in a list."""
+
+    run: str
+    command: str
+    environment: str
+    title: str
+    state: Literal["running", "finished", "stopped", "unknown", "aborted"]
+    started_at: str
+    ended_at: str | None
+    actor: str
+    plan_hash: str
+    undoes: str | None
+
+
+class Engine:
+    """The engine on one journal and one directory of locks."""
+
+    def __init__(
+        self, journal: Journal, lock_folder: Path, *, actor: str, person: Person, watcher: Watcher
+    ) -> None:
+        self._journal = journal
+        self._locks = lock_folder
+        self._actor = actor
+        self._person = person
+        self._watcher = watcher
+
+    def start(self, plan: Plan, *, approval: Mapping[str, Any]) -> Outcome:
+        """Carry out a new plan; `approval` says how it was agreed to. Raises OpsError `locked`."""
+        run = _new_run_id()
+        with self._holding(plan, run):
+            self._write(run, "planned", data={"plan": plan_to_json(plan), "sha256": plan.hash})
+            self._write(run, "approved", data=approval)
+            return self._carry_out(run, plan)
+
+    def resume(self, run: str) -> Outcome:
+        """Finish a run that stopped. Raises OpsError `locked`, `run-over`, `step-unknown`."""
+        run = self.full_id(run)
+        plan = self.plan_of(run)
+        with self._holding(plan, run):
+            state = _state(self.events(run), running=False)
+            if state in ("finished", "aborted"):
+                raise OpsError(
+                    f"The run {run} is over",
+                    why=f"it is {state}",
+                    hint=f"opsctl runs show {run}",
+                    code="run-over",
+                )
+            return self._carry_out(run, plan)
+
+    def undo_plan(self, run: str) -> Plan:
+        """Return the plan that takes a run back. Raises OpsError `nothing-to-undo`, ..."""
+        run = self.full_id(run)
+        plan = self.plan_of(run)
+        for other in self.runs():
+            if other.undoes == run and other.state == "finished":
+                raise OpsError(
+                    f"The run {run} is undone already",
+                    why=f"by run {other.run}",
+                    hint=f"opsctl runs show {other.run}",
+                    code="already-undone",
+                )
+            if other.undoes == run and other.state in ("stopped", "unknown", "running"):
+                raise OpsError(
+                    f"The run {run} is being undone",
+                    why=f"by run {other.run}, which is {other.state}",
+                    hint=f"opsctl runs resume {other.run}",
+                    code="undo-under-way",
+                )
+        progress = _Progress(self.events(run))
+        unsure = [step.id for step in plan.steps if progress.unsure(step.id)]
+        done = [step.id for step in plan.steps if progress.effective(step.id)]
+        for step in plan.steps:
+            if step.id in unsure and step.check is not None:
+                word, _ = ask(step.check)
+                if word == "applied":
+                    done.append(step.id)
+                elif word != "absent":
+                    raise _unknown_step(run, step, "its check cannot tell")
+        undo = undo_plan(plan, run=run, done=tuple(done))
+        if not undo.steps:
+            raise OpsError(
+                f"There is nothing to undo in run {run}",
+                why="; ".join(undo.notes) or "none of its steps changed anything",
+                hint=f"opsctl runs show {run}",
+                code="nothing-to-undo",
+            )
+        return undo
+
+    def resolve(self, run: str, step: str, *, how: Literal["done", "redo"]) -> None:
+        """Record what a person says became of a step. Raises OpsError `step-not-unknown`."""
+        run = self.full_id(run)
+        plan = self.plan_of(run)
+        progress = _Progress(self.events(run))
+        if step not in {each.id for each in plan.steps} or not progress.unsure(step):
+            open_ = [each.id for each in plan.steps if progress.unsure(each.id)]
+            raise OpsError(
+                f"The step {step!r} of run {run} needs no answer",
+                why=f"steps with an unknown outcome: {', '.join(open_) or 'none'}",
+                hint=f"opsctl runs show {run}",
+                code="step-not-unknown",
+            )
+        with self._holding(plan, run):
+            self._write(run, "resolved", step=step, data={"how": how})
+
+    def unlock(self, environment: str, lock_id: str) -> locks.Holder:
+        """Free a lock whose holder is gone, and return who it was."""
+        return locks.unlock(self._locks, environment, lock_id)
+
+    def events(self, run: str) -> tuple[Event, ...]:
+        """Return what happened in a run, in order. Raises OpsError `no-such-run`."""
+        return self._journal.events(self.full_id(run))
+
+    def plan_of(self, run: str) -> Plan:
+        """Return a run's plan. Raises OpsError `plan-damaged` where its hash does not fit."""
+        first = self.events(run)[0]
+        try:
+            plan = plan_from_json(first.data["plan"])
+            intact = plan.hash == first.data["sha256"]
+        except (KeyError, TypeError, ValueError):
+            intact = False
+        if not intact:
+            raise OpsError(
+                f"The plan of run {first.run} is damaged",
+                why="its content does not fit its hash, or this opsctl cannot read it",
+                hint="make a new plan: run the command again",
+                code="plan-damaged",
+                exit=Exit.UNKNOWN,
+            )
+        return plan
+
+    def runs(self) -> tuple[RunSummary, ...]:
+        """Return every run, oldest first."""
+        grouped: dict[str, list[Event]] = {}
+        for event in self._journal.events():
+            grouped.setdefault(event.run, []).append(event)
+        return tuple(self._summary(events) for events in grouped.values())
+
+    def full_id(self, run: str) -> str:
+        """Return the id of the run that begins like this. Raises OpsError `no-such-run`."""
+        known = dict.fromkeys(event.run for event in self._journal.events())
+        matches = [run] if run in known else [each for each in known if each.startswith(run)]
+        if run and len(matches) == 1:
+            return matches[0]
+        raise OpsError(
+            f"The run {run!r} was not found",
+            why=f"{len(matches)} runs begin like this" if matches else "no run begins like this",
+            hint="opsctl runs list",
+            code="no-such-run",
+        )
+
+    def _carry_out(self, run: str, plan: Plan) -> Outcome:
+        outcomes: list[StepOutcome] = []
+        error: OpsError | None = None
+        with _gently_interrupted() as interruption:
+            for index, step in enumerate(plan.steps, start=1):
+                progress = _Progress(self._journal.events(run))
+                if progress.settled(step.id):
+                    outcomes.append(StepOutcome(step.id, step.title, "done", "done before"))
+                    continue
+                if interruption.signal is not None:
+                    error = _interrupted(run, interruption.signal)
+                    break
+                self._watcher.step_started(step, index, len(plan.steps))
+                began = time.monotonic()
+                outcome = self._step(run, step, progress)
+                took_ms = (time.monotonic() - began) * 1000
+                outcome = StepOutcome(
+                    outcome.id, outcome.title, outcome.status, outcome.detail, took_ms
+                )
+                self._watcher.step_ended(step, outcome.status, took_ms, outcome.detail)
+                outcomes.append(outcome)
+                if outcome.status not in ("done", "already"):
+                    break
+            if (
+                error is None
+                and interruption.signal is not None
+                and len(outcomes) < len(plan.steps)
+            ):
+                error = _interrupted(run, interruption.signal)
+        rest = plan.steps[len(outcomes) :]
+        steps = (*outcomes, *(StepOutcome(step.id, step.title, "pending") for step in rest))
+        return self._conclude(run, plan, steps, error)
+
+    def _conclude(
+        self, run: str, plan: Plan, steps: tuple[StepOutcome, ...], error: OpsError | None
+    ) -> Outcome:
+        last = next((step for step in steps if step.status not in ("done", "already")), None)
+        if last is None:
+            self._write(run, "finished", data={})
+            return Outcome(run, plan, Status.OK, Exit.OK, steps)
+        progress = _Progress(self._journal.events(run))
+        changed = any(
+            progress.effective(step.id) or progress.unsure(step.id)
+            for step in plan.steps
+            if step.action is not None and step.undo is not None
+        )
+        if error is None:
+            error = self._stopped(run, plan, last, changed=changed)
+        if not changed:
+            self._write(run, "aborted", data={"code": error.code})
+        status = {Exit.REFUSED: Status.REFUSED, Exit.UNKNOWN: Status.UNKNOWN}.get(
+            error.exit, Status.PARTIAL
+        )
+        return Outcome(run, plan, status, error.exit, steps, error)
+
+    def _stopped(self, run: str, plan: Plan, last: StepOutcome, *, changed: bool) -> OpsError:
+        step = next(each for each in plan.steps if each.id == last.id)
+        if last.status == "unknown":
+            return _unknown_step(run, step, last.detail)
+        why = last.detail or "it did not answer as it should"
+        if changed:
+            return OpsError(
+                f"The run stopped at: {step.title}",
+                why=why,
+                hint=f"opsctl runs resume {run}, or opsctl runs undo {run}",
+                code=f"step-{last.status}",
+                exit=Exit.PARTIAL,
+            )
+        return OpsError(
+            f"Nothing was changed; the run stopped at: {step.title}",
+            why=why,
+            hint=f"mend that, then: opsctl {plan.command} --env {plan.environment}",
+            code=f"step-{last.status}",
+            exit=Exit.REFUSED if last.status == "blocked" else Exit.UNKNOWN,
+        )
+
+    def _step(self, run: str, step: Step, progress: _Progress) -> StepOutcome:
+        def ended(status: StepState, detail: str = "") -> StepOutcome:
+            return StepOutcome(step.id, step.title, status, detail)
+
+        if step.action is None:
+            return self._look(run, step)
+        if progress.acted(step.id):
+            # The effect is recorded and was not verified: only the proof is missing.
+            return self._verify(run, step)
+        if isinstance(step.action, Manual):
+            return self._manual(run, step)
+        redo = progress.redo(step.id)
+        if step.check is not None:
+            word, detail = ask(step.check)
+            if word == "applied":
+                self._write(run, "verified", step=step.id, data={"by": "found done"})
+                return ended("already")
+            if word == "blocked":
+                return ended("blocked", detail)
+            if word == "unknown" and not redo:
+                if progress.unsure(step.id):
+                    self._write(run, "unknown", step=step.id, data={"detail": detail})
+                    return ended("unknown", detail)
+                return ended("failed", detail or "its check could not look")
+        elif progress.unsure(step.id) and step.safety != "idempotent" and not redo:
+            return ended("unknown", "it was cut off and has no check")
+        return self._act(run, step)
+
+    def _act(self, run: str, step: Step) -> StepOutcome:
+        if step.action is None:
+            raise TypeError(f"step {step.id} has no action")
+        self._write(run, "started", step=step.id, data={})
+        try:
+            perform(step.action, waiting=lambda text: self._watcher.waiting(step, text))
+        except (ActionFailed, OpsError) as error:
+            detail = f"{error.what}: {error.why}" if isinstance(error, OpsError) else str(error)
+            self._write(run, "failed", step=step.id, data={"detail": detail})
+            return StepOutcome(step.id, step.title, "failed", detail)
+        except OutcomeUnknown as error:
+            self._write(run, "unknown", step=step.id, data={"detail": str(error)})
+            return self._find_out(run, step, str(error))
+        self._write(run, "done", step=step.id, data={})
+        return self._verify(run, step)
+
+    def _find_out(self, run: str, step: Step, detail: str) -> StepOutcome:
+        """Contact was lost: the world tells what became of the step, if it can."""
+        word = "unknown"
+        if step.check is not None:
+            word, said = ask(step.check)
+            detail = f"{detail}; {said}" if said else detail
+        if word == "applied":
+            self._write(run, "verified", step=step.id, data={"by": "check after lost contact"})
+            return StepOutcome(step.id, step.title, "done", detail)
+        if word == "absent" or (step.check is None and step.safety == "idempotent"):
+            self._write(run, "failed", step=step.id, data={"detail": detail})
+            return StepOutcome(step.id, step.title, "failed", detail)
+        return StepOutcome(step.id, step.title, "unknown", detail)
+
+    def _verify(self, run: str, step: Step) -> StepOutcome:
+        if step.check is not None:
+            word, detail = ask(step.check)
+            if word != "applied":
+                text = f"it ran, and its check says {word}" + (f": {detail}" if detail else "")
+                return StepOutcome(step.id, step.title, "failed", text)
+        self._write(run, "verified", step=step.id, data={})
+        return StepOutcome(step.id, step.title, "done")
+
+    def _look(self, run: str, step: Step) -> StepOutcome:
+        if step.check is None:
+            raise TypeError(f"step {step.id} has no check")
+        word, detail = ask(step.check)
+        if word == "applied":
+            self._write(run, "verified", step=step.id, data={})
+            return StepOutcome(step.id, step.title, "done")
+        return StepOutcome(step.id, step.title, "failed", detail or f"the answer was {word}")
+
+    def _manual(self, run: str, step: Step) -> StepOutcome:
+        self._write(run, "started", step=step.id, data={})
+        if not self._person.confirm_manual(step):
+            self._write(run, "failed", step=step.id, data={"detail": "not confirmed"})
+            return StepOutcome(step.id, step.title, "failed", "nobody confirmed that it is done")
+        self._write(run, "done", step=step.id, data={"confirmed_by": self._actor})
+        return self._verify(run, step)
+
+    def _write(
+        self, run: str, kind: str, *, step: str | None = None, data: Mapping[str, Any]
+    ) -> None:
+        self._journal.append(run, kind, step=step, actor=self._actor, data=data)
+
+    @contextmanager
+    def _holding(self, plan: Plan, run: str) -> Iterator[None]:
+        with locks.hold(
+            self._locks, plan.environment, actor=self._actor, run=run, command=plan.command
+        ):
+            yield
+
+    def _summary(self, events: list[Event]) -> RunSummary:
+        first = events[0]
+        plan = first.data.get("plan", {})
+        environment = str(plan.get("environment", ""))
+        holder = locks.holder_of(self._locks, environment)
+        running = holder is not None and holder.run == first.run and locks.is_alive(holder)
+        state = _state(tuple(events), running=running)
+        return RunSummary(
+            run=first.run,
+            command=str(plan.get("command", "")),
+            environment=environment,
+            title=str(plan.get("title", "")),
+            state=state,
+            started_at=first.at,
+            ended_at=events[-1].at if state in ("finished", "aborted") else None,
+            actor=first.actor,
+            plan_hash=str(first.data.get("sha256", "")),
+            undoes=plan.get("facts", {}).get("undoes"),
+        )
+
+
+class _Progress:
+    """What the events of a run say of its steps."""
+
+    def __init__(self, events: tuple[Event, ...]) -> None:
+        self._last: dict[str, Event] = {}
+        self._kinds: dict[str, list[str]] = {}
+        for event in events:
+            if event.step is not None:
+                self._last[event.step] = event
+                self._kinds.setdefault(event.step, []).append(event.kind)
+
+    def settled(self, step: str) -> bool:
+        """Whether a step is done and verified, or a person said it is done."""
+        last = self._last.get(step)
+        if last is None:
+            return False
+        return last.kind == "verified" or (
+            last.kind == "resolved" and last.data.get("how") == "done"
+        )
+
+    def acted(self, step: str) -> bool:
+        """Whether a step's effect is recorded."""
+        last = self._last.get(step)
+        return last is not None and last.kind == "done"
+
+    def effective(self, step: str) -> bool:
+        """Whether a step has taken effect, as far as the journal knows."""
+        return self.settled(step) or self.acted(step)
+
+    def unsure(self, step: str) -> bool:
+        """Whether a step was cut off between intent and effect."""
+        last = self._last.get(step)
+        return last is not None and last.kind in ("started", "unknown")
+
+    def redo(self, step: str) -> bool:
+        """Whether a person said that a step did not take effect."""
+        last = self._last.get(step)
+        return last is not None and last.kind == "resolved" and last.data.get("how") == "redo"
+
+
+class _Interruption:
+    """The signal that asked for an end, if one did."""
+
+    signal: int | None = None
+
+
+@contextmanager
+def _gently_interrupted() -> Iterator[_Interruption]:
+    """Let the first SIGINT or SIGTERM wait for the step; the second acts at once."""
+    interruption = _Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+
+    def note(number: int, frame: object) -> None:
+        if interruption.signal is not None:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        interruption.signal = number
+
+    with ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            old = signal.signal(number, note)
+            stack.callback(signal.signal, number, old)
+        yield interruption
+
+
+def _interrupted(run: str, number: int) -> OpsError:
+    return OpsError(
+        "The run was interrupted",
+        why=f"{signal.Signals(number).name} came; the step under way was finished first",
+        hint=f"opsctl runs resume {run}, or opsctl runs undo {run}",
+        code="interrupted",
+        exit=Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED,
+    )
+
+
+def _unknown_step(run: str, step: Step, detail: str) -> OpsError:
+    return OpsError(
+        f"It is not known whether this took effect: {step.title}",
+        why=detail or "contact was lost while it ran",
+        hint=f"look, then: opsctl runs resolve {run} {step.id} --done (or --redo), "
+        f"then opsctl runs resume {run}",
+        code="step-unknown",
+        exit=Exit.PARTIAL,
+    )
+
+
+def _state(
+    events: tuple[Event, ...], *, running: bool
+) -> Literal["running", "finished", "stopped", "unknown", "aborted"]:
+    if any(event.kind == "finished" for event in events):
+        return "finished"
+    if any(event.kind == "aborted" for event in events):
+        return "aborted"
+    if running:
+        return "running"
+    progress = _Progress(events)
+    steps = {event.step for event in events if event.step is not None}
+    return "unknown" if any(progress.unsure(step) for step in steps) else "stopped"
+
+
+def _new_run_id() -> str:
+    letters = "abcdefghjkmnpqrstuvwxyz23456789"
+    tail = "".join(secrets.choice(letters) for _ in range(4))
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{tail}"
