@@ -146,7 +146,7 @@ def dump_schema(url: str, *, major: int) -> Iterator[SchemaDump]:
         path = Path(folder) / "schema.dump"
         argv = [str(program), "--schema-only", "--format=custom", "--no-password"]
         _run_pg([*argv, f"--file={path}"], url, what="The schema was not dumped")
-        listing = run_program([str(program.with_name("pg_restore" + program.suffix)), "-l", path])
+        listing = run_program([str(program.with_name("pg_restore" + program.suffix)), "-l", str(path)])
         lines = tuple(
             line for line in listing.stdout.splitlines() if line and not line.startswith(";")
         )

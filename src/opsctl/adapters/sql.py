@@ -185,5 +185,5 @@ def _end_of_quote(script: str, match: re.Match[str]) -> int:
         end = script.find(opening, match.end())
         return len(script) if end < 0 else end + len(opening)
     closing = _ESCAPED_END if opening[0] in "eE" else _ENDS[opening]
-    end = closing.match(script, match.end())
-    return len(script) if end is None else end.end()
+    closed = closing.match(script, match.end())
+    return len(script) if closed is None else closed.end()

@@ -106,7 +106,7 @@ class SqliteJournal:
                 continue
             if before == _stamp(self._path):
                 break
-        return tuple(Event(*row[:6], data=json.loads(row[6])) for row in rows)
+        return tuple(Event(*row[:6], json.loads(row[6])) for row in rows)
 
     def _read(self, run: str | None) -> list[Any]:
         with closing(self._open_to_read()) as connection:

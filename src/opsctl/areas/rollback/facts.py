@@ -267,7 +267,9 @@ def _edited(row: Applied, file: Migration) -> bool:
         return row.checksum != file.checksum
     recorded = row.row.get("statements")
     # `migration repair` records a version without its statements: then nothing can be compared.
-    return bool(recorded) and normal_statements(recorded) != normal_statements(file.sql)
+    if not recorded:
+        return False
+    return normal_statements(recorded) != normal_statements(file.sql)
 
 
 def _recorded_script(row: Applied) -> str | None:

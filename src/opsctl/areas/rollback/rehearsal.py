@@ -86,6 +86,7 @@ class Rehearsal:
         self._bases: dict[frozenset[str], str] = {}
         self._number = 0
         self.missing_extensions: tuple[str, ...] = ()
+        self.same_major = True
 
     def clone(self, history: Iterable[str] = ()) -> str:
         """Return the URL of a new database with the live schema; `history` fills its tables."""
@@ -157,7 +158,10 @@ class Rehearsal:
             relations = connection.execute(_RELATIONS).fetchall()
             columns = connection.execute(_COLUMNS).fetchall()
         return Identities(
-            {oid: Relation(*rest, tuple(parents)) for oid, *rest, parents in relations},
+            {
+                oid: Relation(schema, name, kind, partition, tuple(parents))
+                for oid, schema, name, kind, partition, parents in relations
+            },
             {(oid, number): Attribute(*rest) for oid, number, *rest in columns},
         )
 
@@ -249,6 +253,7 @@ def rehearse(
                 row[0] for row in admin.execute("SELECT name FROM pg_available_extensions")
             }
         rehearsal = Rehearsal(server, dump=dump, user=facts.user, search_path=search_path)
+        rehearsal.same_major = server.provider.major == facts.major
         rehearsal.missing_extensions = tuple(sorted(extensions - available))
         yield rehearsal
 

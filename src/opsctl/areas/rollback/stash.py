@@ -128,7 +128,8 @@ def keep_before(stash: Stash, *, manifest: dict[str, object]) -> tuple[str, ...]
         return ()
     schema = quote_identifier(stash.schema)
     statements = ["SET LOCAL row_security = off", f"CREATE SCHEMA {schema}"]
-    exclusive = {each.table.sql for each in (*stash.tables, *stash.columns)}
+    exclusive = {lost.table.sql for lost in stash.tables}
+    exclusive |= {part.table.sql for part in stash.columns}
     shared = {each.table.sql for each in stash.written} - exclusive
     statements += [f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE" for name in sorted(exclusive)]
     statements += [f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE" for name in sorted(shared)]

@@ -234,7 +234,7 @@ def choices_of(call: Call, database: Database) -> plans.Choices:
 
 def forget_row(row: Applied) -> tuple[str, ...]:
     """Return the statements that remove one row of a tool's history."""
-    return _adapter(row.tool).forget_sql(row)
+    return tuple(_adapter(row.tool).forget_sql(row))
 
 
 def remember_rows(rows: Any) -> tuple[str, ...]:
