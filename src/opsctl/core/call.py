@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from opsctl.core.errors import OpsError
@@ -20,6 +20,8 @@ class Call:
     environment_name: str | None
     say: Callable[[str], None]
     """Show one line of progress on stderr; dropped under --quiet."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Dotted path of each setting that was given -> where."""
 
     @property
     def name(self) -> str:
