@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opsctl.cli.screen import ask, can_ask, colored, say_plainly, width_of, write_result
@@ -26,17 +27,27 @@ if TYPE_CHECKING:
     from opsctl.engine.run import Engine, Outcome
 
 
-def change(
-    plan: Plan, *, call: Call, shared: Shared, start: Callable[[Engine], Outcome] | None = None
-) -> int:
-    """Show `plan`, have it agreed to and carry it out; return the exit code.
+@dataclass(frozen=True)
+class Resume:
+    """The rest of a run that stopped."""
 
-    With `--dry-run` the plan itself is the result. `start` carries out something else than a
-    new run of the plan: the rest of an old one.
+    run: str
+    plan: Plan
+
+
+def change(wanted: Plan | Resume, *, call: Call, shared: Shared) -> int:
+    """Show a plan, have it agreed to and carry it out; return the exit code.
+
+    With `--dry-run` the plan itself is the result.
     """
+    plan = wanted.plan if isinstance(wanted, Resume) else wanted
     if shared.dry_run:
         text = render_plan(
-            plan, shared.format, width=width_of(sys.stdout), color=colored(sys.stdout)
+            plan,
+            shared.format,
+            width=width_of(sys.stdout),
+            color=shared.output is None and colored(sys.stdout),
+            verbose=shared.verbose,
         )
         write_result(text, output=shared.output)
         return int(Exit.OK)
@@ -44,16 +55,25 @@ def change(
         return emit(_nothing_to_do(plan), shared)
     if not (shared.quiet and shared.yes):
         say_plainly(
-            render_plan(plan, "text", width=width_of(sys.stderr), color=colored(sys.stderr))
+            render_plan(
+                plan,
+                "text",
+                width=width_of(sys.stderr),
+                color=colored(sys.stderr),
+                verbose=shared.verbose,
+            )
         )
     approval = _agree(plan, shared)
-    engine = open_engine(call, shared)
-    outcome = start(engine) if start else engine.start(plan, approval=approval)
+    engine = open_engine(call, no_input=shared.no_input, quiet=shared.quiet)
+    if isinstance(wanted, Resume):
+        outcome = engine.resume(wanted.run)
+    else:
+        outcome = engine.start(plan, approval=approval)
     return emit(outcome_report(outcome), shared)
 
 
-def open_engine(call: Call, shared: Shared) -> Engine:
-    """Return the engine on the settings' journal and locks."""
+def open_engine(call: Call, *, no_input: bool = True, quiet: bool = True) -> Engine:
+    """Return the engine on the settings' journal and locks; opening it makes nothing."""
     from opsctl.engine.run import Engine
     from opsctl.engine.store import SqliteJournal
 
@@ -61,9 +81,9 @@ def open_engine(call: Call, shared: Shared) -> Engine:
     return Engine(
         SqliteJournal(state),
         state.parent / "locks",
-        actor=f"{getpass.getuser()}@{socket.gethostname()}",
-        person=_Terminal(no_input=shared.no_input),
-        watcher=_Progress(quiet=shared.quiet),
+        actor=_actor(),
+        person=_Terminal(no_input=no_input),
+        watcher=_Progress(quiet=quiet),
     )
 
 
@@ -100,7 +120,7 @@ def outcome_report(outcome: Outcome) -> Report:
         data["error"] = {
             "code": error.code, "what": error.what, "why": error.why, "hint": error.hint,
         }  # fmt: skip
-        notes = [f"{error.what}: {error.why}", f"Next: {error.hint}", *notes]
+        notes = [f"{error.what}: {error.why}.", f"Next: {error.hint}", *notes]
     elif any(step.undo is not None and not _irreversible(step) for step in plan.steps):
         notes.append(f"To undo: opsctl runs undo {outcome.run}")
     return Report(
@@ -219,6 +239,9 @@ class _Progress:
             say_plainly(safe(line))
 
 
-def state_path(call: Call) -> Path:
-    """Return the journal's file."""
-    return Path(os.path.abspath(call.root / call.settings.state))  # noqa: PTH100 - keeps links
+def _actor() -> str:
+    """Return who does it: user@host. A user without a name is a number."""
+    user = str(os.getuid()) if hasattr(os, "getuid") else "somebody"
+    with contextlib.suppress(KeyError, OSError, ImportError):
+        user = getpass.getuser()
+    return f"{user}@{socket.gethostname()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +10,12 @@ from opsctl.core.errors import OpsError
 from opsctl.core.report import Report, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opsctl.cli.change import Resume
     from opsctl.core.call import Call
     from opsctl.core.plan import Plan
+    from opsctl.engine.run import Engine
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 
@@ -26,7 +29,7 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Newest runs to show.")] = 20,
 ) -> Report:
     """List the runs, newest first."""
-    runs = _reader(call).runs()
+    runs = _engine(call).runs()
     shown = sorted(runs, key=lambda run: run.started_at or "", reverse=True)[:limit]
     rows = tuple(
         (run.run, run.state, run.environment, run.command, run.started_at or "", run.actor)
@@ -45,7 +48,7 @@ def list_(
 @app.command()
 def show(call: Call, run: Run) -> Report:
     """Show one run: its plan, and everything that happened, in order."""
-    engine = _reader(call)
+    engine = _engine(call)
     events = engine.events(run)
     plan = engine.plan_of(run)
     full = events[0].run
@@ -79,18 +82,18 @@ def show(call: Call, run: Run) -> Report:
 
 
 @app.command()
-def resume(call: Call, run: Run) -> Plan:
+def resume(call: Call, run: Run) -> Resume:
     """Finish a run that stopped; steps that are done are not run again."""
     from opsctl.cli.change import Resume
 
-    plan = _reader(call).plan_of(run)
-    return Resume(run=run, plan=plan)  # type: ignore[return-value]
+    engine = _engine(call)
+    return Resume(run=engine.full_id(run), plan=engine.plan_of(run))
 
 
 @app.command()
 def undo(call: Call, run: Run) -> Plan:
     """Take back what a run did, last step first."""
-    return _reader(call).undo_plan(run)
+    return _engine(call).undo_plan(run)
 
 
 @app.command()
@@ -132,3 +135,15 @@ def unlock(
         notes=(str(freed),),
         data={"lock": lock},
     )
+
+
+def _engine(call: Call) -> Engine:
+    from opsctl.cli.change import open_engine
+
+    return open_engine(call)
+
+
+def _detail(data: Mapping[str, object]) -> str:
+    if "plan" in data:
+        return f"plan {str(data.get('sha256', ''))[:12]}"
+    return ", ".join(f"{name} {value}" for name, value in data.items())

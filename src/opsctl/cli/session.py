@@ -17,7 +17,6 @@ from opsctl.cli.screen import (
     write_result,
 )
 from opsctl.core.errors import OpsError
-from opsctl.core.plan import Plan
 from opsctl.core.report import Report
 from opsctl.render import FORMATS
 
@@ -48,7 +47,7 @@ def execute(
         result = function(call, **given)
     else:
         result = function(**given)
-    if isinstance(result, Plan):
+    if not isinstance(result, Report):
         from opsctl.cli.change import change
 
         if call is None:

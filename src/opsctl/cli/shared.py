@@ -97,7 +97,7 @@ def _own_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter
         for name, text in function.__annotations__.items()
         if name not in ("call", "return")
     }
-    bare = types.FunctionType(function.__code__, function.__globals__)  # type: ignore[attr-defined]
+    bare = types.FunctionType(function.__code__, function.__globals__)
     bare.__annotations__ = wanted
     hints = typing.get_type_hints(bare, include_extras=True)
     signature = inspect.signature(function)
