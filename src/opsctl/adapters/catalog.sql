@@ -19,6 +19,19 @@ proc AS MATERIALIZED (
     AS label
   FROM pg_proc p JOIN ns n ON n.oid = p.pronamespace
   WHERE NOT EXISTS (SELECT 1 FROM member m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
+    -- A range's constructors come and go with it.
+    AND NOT EXISTS (SELECT 1 FROM pg_depend i WHERE i.classid = 'pg_proc'::regclass
+                      AND i.objid = p.oid AND i.deptype = 'i')
+),
+-- What views, functions, policies and triggers stand on; a row type counts as its table.
+dep AS MATERIALIZED (
+  SELECT d.classid, d.objid, coalesce(nullif(t.typrelid, 0), nullif(e.typrelid, 0), e.oid, d.refobjid) AS ref
+  FROM pg_depend d
+  LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
+  LEFT JOIN pg_type e ON e.oid = t.typelem
+  WHERE d.deptype = 'n' AND d.objid >= 16384 AND d.refobjid >= 16384
+    AND d.classid IN ('pg_proc'::regclass, 'pg_policy'::regclass, 'pg_trigger'::regclass,
+                      'pg_rewrite'::regclass)
 ),
 typ AS MATERIALIZED (
   SELECT t.*, format('%I.%I', n.nspname, t.typname) AS label
@@ -61,7 +74,7 @@ one_grant AS MATERIALIZED (
   WHERE x.privilege_type <> 'MAINTAIN' AND x.grantee <> a.owner
 )
 SELECT 'schema' AS kind, format('%I', nspname) AS name, 'owner ' || pg_get_userbyid(nspowner) AS definition,
-       json_build_object('oid', oid::int8) AS details
+       json_build_object('oid', oid::int8, 'owner', quote_ident(pg_get_userbyid(nspowner))) AS details
 FROM ns
 UNION ALL
 SELECT 'extension', format('%I', e.extname), 'in schema ' || format('%I', n.nspname),
@@ -82,7 +95,9 @@ SELECT 'table', label, concat_ws('; ',
     'owner ' || pg_get_userbyid(relowner)),
   json_build_object('oid', oid::int8, 'kind', relkind, 'rls', relrowsecurity,
                     'forced', relforcerowsecurity, 'partition', relispartition,
-                    'options', to_json(coalesce(reloptions, '{}')))
+                    'options', to_json(coalesce(reloptions, '{}')),
+                    'replica', relreplident, 'persistence', relpersistence,
+                    'owner', quote_ident(pg_get_userbyid(relowner)))
 FROM rel WHERE relkind IN ('r', 'p', 'f')
 UNION ALL
 SELECT 'column', r.label || '.' || quote_ident(a.attname), concat_ws(' ',
@@ -95,7 +110,9 @@ SELECT 'column', r.label || '.' || quote_ident(a.attname), concat_ws(' ',
     CASE a.attidentity WHEN 'a' THEN 'IDENTITY ALWAYS' WHEN 'd' THEN 'IDENTITY BY DEFAULT' END),
   json_build_object('oid', r.oid::int8, 'number', a.attnum, 'table', r.label,
     'column', quote_ident(a.attname), 'type', format_type(a.atttypid, a.atttypmod),
-    'type_name', (SELECT format('%I.%I', tn.nspname, t.typname) FROM pg_namespace tn WHERE tn.oid = t.typnamespace),
+    'type_name', (SELECT format('%I.%I', tn.nspname, et.typname) FROM pg_type et JOIN pg_namespace tn
+                  ON tn.oid = et.typnamespace WHERE et.oid = coalesce(nullif(t.typelem, 0), t.oid)),
+    'array', t.typelem <> 0 AND t.typlen = -1,
     'notnull', a.attnotnull, 'identity', a.attidentity, 'generated', a.attgenerated <> '',
     'inherited', a.attinhcount > 0,
     'default', pg_get_expr(d.adbin, d.adrelid))
@@ -127,7 +144,7 @@ SELECT 'sequence', r.label, concat_ws(' ', 'AS', format_type(s.seqtypid, NULL), 
        JOIN pg_attribute a ON a.attrelid = o.refobjid AND a.attnum = o.refobjsubid
        WHERE o.classid = 'pg_class'::regclass AND o.objid = r.oid AND o.deptype = 'a' AND o.refobjsubid > 0 LIMIT 1),
     'owner', pg_get_userbyid(r.relowner)),
-  json_build_object('oid', r.oid::int8, 'owned',
+  json_build_object('oid', r.oid::int8, 'owner', quote_ident(pg_get_userbyid(r.relowner)), 'owned',
     (SELECT o.refobjid::regclass::text FROM pg_depend o WHERE o.classid = 'pg_class'::regclass AND o.objid = r.oid
        AND o.deptype = 'a' AND o.refobjsubid > 0 LIMIT 1))
 FROM rel r JOIN pg_sequence s ON s.seqrelid = r.oid
@@ -139,23 +156,30 @@ SELECT CASE relkind WHEN 'm' THEN 'materialized view' ELSE 'view' END, label, co
   json_build_object('oid', oid::int8, 'create', concat_ws(' ', 'CREATE',
     CASE relkind WHEN 'm' THEN 'MATERIALIZED' END, 'VIEW', label,
     'WITH (' || (SELECT string_agg(o, ', ') FROM unnest(reloptions) o) || ')', 'AS', rtrim(pg_get_viewdef(oid), '; ')),
-    'uses', (SELECT coalesce(json_agg(DISTINCT d.refobjid::int8), '[]') FROM pg_rewrite w
-             JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
-             WHERE w.ev_class = rel.oid AND d.refobjid <> rel.oid))
+    'owner', quote_ident(pg_get_userbyid(relowner)),
+    'uses', (SELECT coalesce(json_agg(DISTINCT d.ref::int8), '[]') FROM pg_rewrite w
+             JOIN dep d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+             WHERE w.ev_class = rel.oid AND d.ref <> rel.oid))
 FROM rel WHERE relkind IN ('v', 'm')
 UNION ALL
 SELECT CASE prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END, label,
   CASE prokind WHEN 'a' THEN (SELECT concat_ws(' ', aggtransfn, aggfinalfn, aggtranstype::regtype, agginitval)
                               FROM pg_aggregate WHERE aggfnoid = proc.oid)
        ELSE pg_get_functiondef(oid) END || ' owner ' || pg_get_userbyid(proowner),
-  json_build_object('oid', oid::int8, 'returns', prorettype::regtype::text,
+  json_build_object('oid', oid::int8, 'returns', pg_get_function_result(oid),
+                    'arguments', pg_get_function_arguments(oid), 'signature', oid::regprocedure::text,
+                    'owner', quote_ident(pg_get_userbyid(proowner)),
+                    'uses', (SELECT coalesce(json_agg(DISTINCT d.ref::int8), '[]') FROM dep d
+                             WHERE d.classid = 'pg_proc'::regclass AND d.objid = proc.oid),
                     'create', CASE WHEN prokind <> 'a' THEN pg_get_functiondef(oid) END)
 FROM proc
 UNION ALL
 SELECT 'trigger', h.label || '.' || quote_ident(t.tgname),
   pg_get_triggerdef(t.oid) || ' enabled ' || t.tgenabled::text,
   json_build_object('oid', t.oid::int8, 'table', h.label, 'name', quote_ident(t.tgname),
-                    'create', pg_get_triggerdef(t.oid), 'enabled', t.tgenabled)
+                    'create', pg_get_triggerdef(t.oid), 'enabled', t.tgenabled,
+                    'uses', (SELECT coalesce(json_agg(DISTINCT d.ref::int8), '[]') FROM dep d
+                             WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid))
 FROM pg_trigger t JOIN host h ON h.oid = t.tgrelid
 JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace pn ON pn.oid = p.pronamespace
 WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgname !~ '^opsctl_'
@@ -163,7 +187,9 @@ WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgname !~ '^opsctl_'
 UNION ALL
 SELECT 'policy', h.label || '.' || quote_ident(p.polname), def,
   json_build_object('oid', p.oid::int8, 'table', h.label, 'name', quote_ident(p.polname),
-                    'create', format('CREATE POLICY %I ON %s %s', p.polname, h.label, def))
+                    'create', format('CREATE POLICY %I ON %s %s', p.polname, h.label, def),
+                    'uses', (SELECT coalesce(json_agg(DISTINCT d.ref::int8), '[]') FROM dep d
+                             WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid))
 FROM pg_policy p JOIN host h ON h.oid = p.polrelid
 CROSS JOIN LATERAL (SELECT concat_ws(' ',
     CASE WHEN p.polpermissive THEN 'AS PERMISSIVE' ELSE 'AS RESTRICTIVE' END,
@@ -175,12 +201,15 @@ CROSS JOIN LATERAL (SELECT concat_ws(' ',
     'WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')') AS def) AS d
 UNION ALL
 SELECT 'rule', r.label || '.' || quote_ident(w.rulename), pg_get_ruledef(w.oid),
-  json_build_object('oid', w.oid::int8, 'table', r.label, 'name', quote_ident(w.rulename), 'create', pg_get_ruledef(w.oid))
+  json_build_object('oid', w.oid::int8, 'table', r.label, 'name', quote_ident(w.rulename), 'create', pg_get_ruledef(w.oid),
+    'uses', (SELECT coalesce(json_agg(DISTINCT d.ref::int8), '[]') FROM dep d
+             WHERE d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.ref <> w.ev_class))
 FROM pg_rewrite w JOIN rel r ON r.oid = w.ev_class WHERE w.rulename <> '_RETURN'
 UNION ALL
 SELECT CASE typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'r' THEN 'range' ELSE 'composite type' END,
   label, def || ' owner ' || pg_get_userbyid(typowner),
-  json_build_object('oid', t.oid::int8, 'create', CASE typtype
+  json_build_object('oid', t.oid::int8, 'body', def,
+    'owner', quote_ident(pg_get_userbyid(typowner)), 'create', CASE typtype
     WHEN 'e' THEN format('CREATE TYPE %s AS ENUM (%s)', label, def)
     WHEN 'd' THEN format('CREATE DOMAIN %s AS %s', label, def)
     WHEN 'c' THEN format('CREATE TYPE %s AS (%s)', label, def) END)
@@ -203,9 +232,16 @@ SELECT 'grant', concat(what, ' ', label, columns, ' to ', role),
 FROM one_grant GROUP BY what, label, columns, role
 UNION ALL
 SELECT 'default privileges', concat_ws(' ', pg_get_userbyid(d.defaclrole), n.nspname, d.defaclobjtype::text),
-  (SELECT string_agg(x.privilege_type || ' to ' || CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(x.grantee) END,
+  (SELECT string_agg(x.privilege_type || CASE WHEN x.is_grantable THEN '*' ELSE '' END || ' to ' || CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(x.grantee) END,
      ', ' ORDER BY x.privilege_type COLLATE "C", pg_get_userbyid(x.grantee) COLLATE "C")
-     FROM aclexplode(d.defaclacl) x WHERE x.privilege_type <> 'MAINTAIN'), '{}'::json
+     FROM aclexplode(d.defaclacl) x WHERE x.privilege_type <> 'MAINTAIN'),
+  json_build_object('for', quote_ident(pg_get_userbyid(d.defaclrole)), 'schema', quote_ident(n.nspname),
+    'what', CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
+                                 WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' END,
+    'items', (SELECT coalesce(json_agg(json_build_array(x.privilege_type, x.is_grantable,
+        CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END)
+        ORDER BY x.privilege_type COLLATE "C", pg_get_userbyid(x.grantee) COLLATE "C"), '[]')
+      FROM aclexplode(d.defaclacl) x WHERE x.privilege_type <> 'MAINTAIN'))
 FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
 WHERE d.defaclnamespace = 0 OR d.defaclnamespace IN (SELECT oid FROM ns)
 UNION ALL
@@ -216,11 +252,25 @@ CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) x
 WHERE (d.classoid = 'pg_class'::regclass AND d.objoid IN (SELECT oid FROM rel))
    OR (d.classoid = 'pg_proc'::regclass AND d.objoid IN (SELECT oid FROM proc))
    OR (d.classoid = 'pg_type'::regclass AND d.objoid IN (SELECT oid FROM typ))
+   OR (d.classoid = 'pg_namespace'::regclass AND d.objoid IN (SELECT oid FROM ns)
+       -- What initdb says about it, until somebody says something else.
+       AND d.description <> 'standard public schema')
+   OR (d.classoid = 'pg_class'::regclass AND d.objoid IN
+       (SELECT indexrelid FROM pg_index WHERE indrelid IN (SELECT oid FROM rel)))
+   OR (d.classoid = 'pg_constraint'::regclass AND d.objoid IN
+       (SELECT oid FROM pg_constraint WHERE conrelid IN (SELECT oid FROM rel) AND contype <> 'n'))
+   OR (d.classoid = 'pg_trigger'::regclass AND d.objoid IN
+       (SELECT oid FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM host)))
+   OR (d.classoid = 'pg_policy'::regclass AND d.objoid IN
+       (SELECT oid FROM pg_policy WHERE polrelid IN (SELECT oid FROM host)))
 UNION ALL
 SELECT 'publication', format('%I', pubname), concat_ws(' ',
     CASE WHEN puballtables THEN 'all tables' END, CASE WHEN pubinsert THEN 'insert' END,
     CASE WHEN pubupdate THEN 'update' END, CASE WHEN pubdelete THEN 'delete' END,
-    CASE WHEN pubtruncate THEN 'truncate' END), json_build_object('oid', oid::int8)
+    CASE WHEN pubtruncate THEN 'truncate' END, CASE WHEN pubviaroot THEN 'via root' END),
+  json_build_object('oid', oid::int8, 'all', puballtables, 'root', pubviaroot, 'publish', concat_ws(', ',
+    CASE WHEN pubinsert THEN 'insert' END, CASE WHEN pubupdate THEN 'update' END,
+    CASE WHEN pubdelete THEN 'delete' END, CASE WHEN pubtruncate THEN 'truncate' END))
 FROM pg_publication
 UNION ALL
 SELECT 'publication table', format('%I ', p.pubname) || r.label, '',
