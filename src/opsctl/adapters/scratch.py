@@ -185,8 +185,8 @@ class Server:
                 "--no-sync",
                 what="The PostgreSQL cluster was not created",
             )
-        self._configure(_free_port(), durable=durable)
-        _write_private(self._password_file, password + "\n")
+        self._configure(free_port(), durable=durable)
+        write_private(self._password_file, password + "\n")
 
     def start(self) -> None:
         """Start the server and wait until it answers; harmless when it runs already.
@@ -196,8 +196,8 @@ class Server:
         """
         if self.is_running:
             return
-        if not _port_is_free(self.port):
-            self._configure(_free_port(), durable="fsync = off" not in self._settings())
+        if not port_is_free(self.port):
+            self._configure(free_port(), durable="fsync = off" not in self._settings())
         _give(self.data)
         self.log.touch(mode=0o600)
         _give(self.log)
@@ -443,13 +443,15 @@ def _through_closed_doors() -> tuple[str, ...]:
     )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _port_is_free(port: int) -> bool:
+def port_is_free(port: int) -> bool:
+    """Whether nobody listens on a port of loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -459,7 +461,8 @@ def _port_is_free(port: int) -> bool:
     return True
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)

@@ -113,3 +113,33 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         else:
             os.killpg(child.pid, signal.SIGKILL)
     child.communicate()
+
+
+def start_daemon(argv: Sequence[str], *, log: str, cwd: str) -> int:
+    """Start a program that outlives this process, its output going to `log`; return its pid.
+
+    Raises OpsError `tool-missing` if it cannot be started.
+    """
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        child = subprocess.Popen(  # noqa: S603 - argv, no shell
+            list(argv),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=sys.platform != "win32",
+        )
+    except OSError as error:
+        raise OpsError(
+            f"The program {os.path.basename(argv[0])} could not be started",  # noqa: PTH119
+            why=error.strerror or type(error).__name__,
+            hint="check that it is installed and may be executed",
+            code="tool-missing",
+            exit=Exit.UNKNOWN,
+        ) from None
+    finally:
+        os.close(descriptor)
+    # It is not waited for on purpose: the interpreter need not warn about it.
+    child.returncode = 0
+    return child.pid
