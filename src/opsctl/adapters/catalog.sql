@@ -55,6 +55,9 @@ acl AS MATERIALIZED (
   SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, label, relowner,
          coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)), ''
   FROM rel
+  -- An identity column's sequence comes and goes with the column, its privileges too.
+  WHERE NOT EXISTS (SELECT 1 FROM pg_depend i WHERE i.classid = 'pg_class'::regclass
+                    AND i.objid = rel.oid AND i.deptype = 'i' AND rel.relkind = 'S')
   UNION ALL
   SELECT 'TABLE', r.label, r.relowner, a.attacl, format('(%I)', a.attname)
   FROM rel r JOIN pg_attribute a ON a.attrelid = r.oid

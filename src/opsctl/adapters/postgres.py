@@ -146,7 +146,9 @@ def dump_schema(url: str, *, major: int) -> Iterator[SchemaDump]:
         path = Path(folder) / "schema.dump"
         argv = [str(program), "--schema-only", "--format=custom", "--no-password"]
         _run_pg([*argv, f"--file={path}"], url, what="The schema was not dumped")
-        listing = run_program([str(program.with_name("pg_restore" + program.suffix)), "-l", str(path)])
+        listing = run_program(
+            [str(program.with_name("pg_restore" + program.suffix)), "-l", str(path)]
+        )
         lines = tuple(
             line for line in listing.stdout.splitlines() if line and not line.startswith(";")
         )
@@ -169,6 +171,21 @@ def restore_schema(
         argv = [str(program), "--no-password", f"--use-list={listing}"]
         text = _run_pg([*argv, str(dump.path)], url, what="The schema was not restored", ok=(0, 1))
     return tuple(line for line in text.splitlines() if "error:" in line)
+
+
+def dump_database(url: str, path: Path, *, major: int, snapshot: str) -> None:
+    """Dump a whole database as of an exported snapshot; raises OpsError as `dump_schema` does."""
+    needs_tls = _parts(url).get("sslmode", "prefer") in ("require", "verify-ca", "verify-full")
+    program = pg_program("pg_dump", at_least=major, tls=needs_tls)
+    argv = [str(program), "--format=custom", "--no-password", f"--snapshot={snapshot}"]
+    _run_pg([*argv, f"--file={path}"], url, what="The database was not dumped")
+
+
+def restore_database(path: Path, url: str, *, major: int) -> None:
+    """Restore a dump into an empty database; the first error stops it."""
+    program = pg_program("pg_restore", at_least=major)
+    argv = [str(program), "--no-password", "--exit-on-error", "--jobs=2", str(path)]
+    _run_pg(argv, url, what="The database was not restored")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ ROOMS = (
         "rollback",
         "Roll back a database migration, with proof and a way back.",
         "opsctl.areas.rollback.cli",
+        acts=("backup",),
     ),
     Room(
         "healthcheck",

@@ -106,7 +106,10 @@ class SqliteJournal:
                 continue
             if before == _stamp(self._path):
                 break
-        return tuple(Event(*row[:6], json.loads(row[6])) for row in rows)
+        return tuple(
+            Event(seq, run_, step, kind, at, actor, json.loads(data))
+            for seq, run_, step, kind, at, actor, data in rows
+        )
 
     def _read(self, run: str | None) -> list[Any]:
         with closing(self._open_to_read()) as connection:

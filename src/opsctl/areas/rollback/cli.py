@@ -77,6 +77,23 @@ def status(
     return report_status(call, drift=drift)
 
 
+@app.command()
+def backup(
+    call: Call,
+    newer_than: Annotated[
+        float | None,
+        typer.Option("--newer-than", metavar="SECONDS", help="Only ask for one this young."),
+    ] = None,
+) -> Report:
+    """Make a backup and prove it: restore it into a scratch server and compare every row."""
+    from opsctl.areas.rollback.backup import is_recent, make_backup
+    from opsctl.areas.rollback.work import database_of
+
+    if newer_than is not None:
+        return is_recent(call, seconds=newer_than)
+    return make_backup(call, reference=database_of(call).url)
+
+
 @stash_app.command("list")
 def list_stashes(call: Call) -> Report:
     """List what rollbacks have kept, newest first."""

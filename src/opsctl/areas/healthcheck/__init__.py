@@ -1,0 +1,1 @@
+"""Is the environment well: its endpoints and its database, looked at once."""
