@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,17 +32,14 @@ def list_(
     """List the runs, newest first."""
     runs = _engine(call).runs()
     shown = sorted(runs, key=lambda run: run.started_at or "", reverse=True)[:limit]
-    rows = tuple(
-        (run.run, run.state, run.environment, run.command, run.started_at or "", run.actor)
-        for run in shown
-    )
-    columns = ("run", "state", "environment", "command", "started", "by")
+    rows = tuple((run.run, run.state, run.environment, run.command, run.actor) for run in shown)
+    columns = ("run", "state", "environment", "command", "by")
     return Report(
         command="runs list",
         title="Runs",
         tables=(Table("", columns, rows),) if rows else (),
         notes=() if rows else ("There are no runs yet.",),
-        data={"runs": [dict(zip(columns, row, strict=True)) for row in rows]},
+        data={"runs": [asdict(run) for run in shown]},
     )
 
 

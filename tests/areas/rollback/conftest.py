@@ -161,7 +161,7 @@ class Project:
                 table = f"{quote_identifier(schema)}.{quote_identifier(name)}"
                 history = schema == "supabase_migrations" or name == "_prisma_migrations"
                 target = found.history if history else found.tables
-                query = f"select count(*) || ':' || coalesce(sum(hashtextextended(t::text, 0)), 0) from {table} t"
+                query = f"select count(*) || ':' || {_HASH % 't'} from {table} t"
                 target[label] = _first(connection, query)
                 if history:
                     continue
@@ -173,7 +173,7 @@ class Project:
                     )
                     found.columns[f"{label}.{column}"] = _first(
                         connection,
-                        f"select coalesce(sum(hashtextextended(row({row})::text, 0)), 0)::text from {table}",
+                        f"select {_HASH % f'row({row})'}::text from {table}",
                     )
             for schema, name in connection.execute(_ALL_SEQUENCES).fetchall():
                 table = f"{quote_identifier(schema)}.{quote_identifier(name)}"
@@ -188,6 +188,8 @@ def _first(connection: psycopg.Connection[Any], query: str) -> str:
     assert row is not None
     return str(row[0])
 
+
+_HASH = "coalesce(sum(hashtextextended(%s::text, 0)), 0)"
 
 _ALL_TABLES = """
 select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace

@@ -101,14 +101,15 @@ CASES = [
     Case("adds foreign keys and checks",
          "alter table public.notes add constraint notes_price check (price >= 0); "
          "alter table public.tenants add constraint tenants_name unique (name); "
-         "alter table public.logs add column tenant_id int references public.tenants (id) "
-         "on delete cascade", "update public.logs set tenant_id = 2"),
+         "alter table public.notes add column owner_id int references public.tenants (id) "
+         "on delete cascade", "update public.notes set owner_id = 2"),
     Case("adds a partition",
          "create table public.metrics (at date not null, v int, primary key (at)) "
          "partition by range (at); "
          "create table public.metrics_2026 partition of public.metrics "
          "for values from ('2026-01-01') to ('2027-01-01')",
-         "insert into public.metrics select '2026-01-01'::date + n, n from generate_series(0, 90) n"),
+         "insert into public.metrics select '2026-01-01'::date + n, n "
+         "from generate_series(0, 90) n"),
     Case("adds a generated column",
          "alter table public.notes add column gross numeric "
          "generated always as (price * 1.2) stored"),

@@ -28,6 +28,8 @@ class Losses:
     """Tables, columns, sequences and rows that the down SQL drops or changes."""
 
     tables: tuple[TableFacts, ...] = ()
+    partitions: tuple[TableFacts, ...] = ()
+    """Partitions of `tables`: their rows are in their parent's copy."""
     columns: tuple[LostColumns, ...] = ()
     converted: tuple[Written, ...] = ()
     """Columns whose type changes."""
@@ -62,15 +64,16 @@ def find_losses(
     writes to, then those of each migration applied again, oldest first.
     """
     gone = {oid for oid in before.relations if oid not in after.relations}
-    tables = []
+    tables: list[TableFacts] = []
+    partitions: list[TableFacts] = []
     sequences = []
     for oid in sorted(gone, key=lambda each: _label(before, each)):
         relation = before.relations[oid]
         if relation.kind == "S":
             sequences.append((relation.schema, relation.name))
-        # A partition's rows are in its parent's copy.
-        elif relation.kind in ("r", "p") and not set(relation.parents) & gone:
-            tables.append(live[_label(before, oid)])
+        elif relation.kind in ("r", "p"):
+            lost = partitions if set(relation.parents) & gone else tables
+            lost.append(live[_label(before, oid)])
     columns, converted = _columns(before, after, live=live)
     down, *up = writes
     renamed = {_label(before, oid): oid for oid in before.relations if oid in after.relations}
@@ -88,6 +91,7 @@ def find_losses(
     ]  # fmt: skip
     return Losses(
         tables=tuple(tables),
+        partitions=tuple(partitions),
         columns=columns,
         converted=tuple(
             each for each in converted if each.table.label not in {w.table.label for w in written}
@@ -106,6 +110,9 @@ def count_losses(connection: Connection, losses: Losses, stash: Stash) -> tuple[
         rows = _count(connection, table)
         kept = "moved into the stash" if table.label in moved else "copied into the stash"
         found.append(Loss("table", table.label, rows, rows, kept))
+    for table in losses.partitions:
+        rows = _count(connection, table)
+        found.append(Loss("partition", table.label, rows, rows, "in the copy of its parent"))
     for part in losses.columns:
         for column in part.columns:
             rows, values = _count_column(connection, part.table, column)
@@ -136,14 +143,13 @@ def live_tables(connection: Connection) -> dict[str, TableFacts]:
     """Return every table outside PostgreSQL's own schemas by `schema.name`; one round trip."""
     rows = connection.execute(_TABLES.encode()).fetchall()
     found = {}
-    for schema, name, plain, key, foreign_keys, columns in rows:
+    for schema, name, plain, key, columns in rows:
         table = TableFacts(
             schema=schema,
             name=name,
             columns=tuple(Column(*column) for column in columns or ()),
             key=tuple(key or ()),
             plain=plain,
-            foreign_keys=tuple(foreign_keys or ()),
         )
         found[table.label] = table
     return found
@@ -218,8 +224,6 @@ SELECT n.nspname, c.relname,
      CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, place)
      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
     WHERE i.indrelid = c.oid AND i.indisprimary),
-  (SELECT array_agg(k.conname ORDER BY k.conname)
-     FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'),
   (SELECT json_agg(json_build_array(a.attname,
                                     format_type(a.atttypid, a.atttypmod),
                                     coalesce(en.nspname, tn.nspname) = 'pg_catalog',

@@ -48,8 +48,6 @@ class TableFacts:
     """Names of the primary key's columns; empty where there is none."""
     plain: bool = True
     """Neither partitioned, nor a partition, nor a parent: it can be moved."""
-    foreign_keys: tuple[str, ...] = ()
-    """Names of its foreign key constraints."""
 
     @property
     def sql(self) -> str:
@@ -195,10 +193,7 @@ def move_tables(stash: Stash, statements: Sequence[str]) -> tuple[tuple[str, ...
             result.append(statement)
             continue
         for table in tables:
-            result += [
-                f"ALTER TABLE {table.sql} DROP CONSTRAINT {quote_identifier(key)}"
-                for key in table.foreign_keys
-            ]
+            result.append(_drop_foreign_keys(table))
             result.append(f"ALTER TABLE {table.sql} SET SCHEMA {quote_identifier(stash.schema)}")
             moved.add(table.sql)
     marked = tuple(replace(each, moved=each.table.sql in moved) for each in stash.tables)
@@ -257,6 +252,17 @@ def next_schema(version: str, taken: Iterable[str]) -> str:
     while f"{PREFIX}{safe}_{number}" in used:
         number += 1
     return f"{PREFIX}{safe}_{number}"
+
+
+def _drop_foreign_keys(table: TableFacts) -> str:
+    """Return a block that drops the foreign keys that the down SQL has left on a table."""
+    return (
+        "DO $opsctl_keys$\nDECLARE key name;\nBEGIN\n"
+        "  FOR key IN SELECT conname FROM pg_catalog.pg_constraint WHERE contype = 'f' "
+        f"AND conrelid = {quote_literal(table.sql)}::pg_catalog.regclass LOOP\n"
+        f"    EXECUTE {quote_literal(f'ALTER TABLE {table.sql} DROP CONSTRAINT ')} "
+        "|| pg_catalog.quote_ident(key);\n  END LOOP;\nEND $opsctl_keys$"
+    )
 
 
 def _bare_name(name: str) -> str:

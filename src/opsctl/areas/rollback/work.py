@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opsctl.adapters import postgres, prisma, supabase
@@ -139,7 +138,7 @@ def report_status(call: Call, *, drift: bool) -> Report:
             f"{history.tool}: {history.directory}",
             ("version", "name", "state", "down SQL"),
             tuple(
-                (each.version, each.name, each.state, Path(each.down).name if each.down else "-")
+                (*_split_name(each), each.state, "yes" if each.down else "-")
                 for each in entries(history)
             ),
         )
@@ -339,6 +338,14 @@ def _backup_notes(call: Call) -> tuple[str, ...]:
 
 
 _WRONG = ("failed", "edited", "no file")
+
+
+def _split_name(entry: Entry) -> tuple[str, str]:
+    """Return version and name apart; prisma writes both into one."""
+    if entry.tool != "prisma":
+        return entry.version, entry.name
+    version, _, name = entry.version.partition("_")
+    return version, name
 
 
 def _entry_finding(entry: Entry) -> Finding:
