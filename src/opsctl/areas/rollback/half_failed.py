@@ -59,7 +59,7 @@ def plan_half_failed(
 
     Raises OpsError `half-failed` (exit 5), which says what took effect, where `how` is None.
     """
-    from opsctl.areas.rollback.work import choices_of, database_of, prove_and_plan
+    from opsctl.areas.rollback.work import all_rows, choices_of, database_of, prove_and_plan
 
     if how not in (None, "finish", "clean-up"):
         raise OpsError(
@@ -80,7 +80,7 @@ def plan_half_failed(
         )
     units = applied_units(histories)
     facts = postgres.server_facts(connection)
-    with rehearse(connection, url, facts) as rehearsal:
+    with rehearse(connection, url, facts, history=all_rows(histories)) as rehearsal:
         call.say("Finding out how far the failed migration came")
         found = _how_far(rehearsal, units=units, row=row, script=file.sql)
         if how is None:
@@ -106,7 +106,6 @@ def plan_half_failed(
                 url=url,
                 facts=facts,
                 rehearsal=rehearsal,
-                histories=histories,
                 units=[*units, partial],
                 rolled=[partial],
                 accept_drift=False,

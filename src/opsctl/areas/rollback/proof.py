@@ -72,7 +72,6 @@ def prove(
     *,
     units: Sequence[Unit],
     rolled: Sequence[Unit],
-    history: Sequence[str],
     forget: Sequence[str],
     remember: Sequence[str],
     silent_triggers: bool,
@@ -82,7 +81,7 @@ def prove(
 ) -> Proof:
     """Prove that `rolled` (newest first) of `units` (oldest first) can be rolled back.
 
-    `history` fills the tools' tables in a clone, `forget` and `remember` change them.
+    `forget` and `remember` change the tools' histories.
     `generate(url of now, url of target)` asks a tool for down SQL, or says why not.
     Raises OpsError: `drift` (exit 5), `replay-failed`, `no-down-sql`, `down-sql-wrong`.
     """
@@ -90,7 +89,7 @@ def prove(
     live = catalog.read_catalog(connection)
     say("Replaying the migrations in a scratch database")
     stages = _replay(rehearsal, units=units, rolled=rolled)
-    clone_url = rehearsal.clone(history)
+    clone_url = rehearsal.clone()
     clone = rehearsal.read(clone_url)
     notes = _fidelity(rehearsal, live=live, clone=clone)
     drift = catalog.compare(clone, stages.now)
@@ -101,7 +100,6 @@ def prove(
     say("Trying the down SQL on a clone of the live schema")
     down, tried_url = _find_down(
         rehearsal,
-        history,
         stages=stages,
         clone=clone,
         target=target,
@@ -120,7 +118,7 @@ def prove(
         before=rehearsal.identities(clone_url),
         after=rehearsal.identities(tried_url),
         live=live_tables(connection),
-        writes=rehearsal.writes(rehearsal.clone(history), [statements, *reversed(rolled)]),
+        writes=rehearsal.writes(rehearsal.clone(), [statements, *reversed(rolled)]),
     )
     taken = _taken_stashes(connection)
     stash = losses.stash(
@@ -129,7 +127,7 @@ def prove(
     say("Rehearsing the whole transaction, and its undo")
     digest = target.digest
     script, stash, locks, done_url = _rehearse_transaction(
-        rehearsal, history, statements=statements, stash=stash, forget=forget, digest=digest,
+        rehearsal, statements=statements, stash=stash, forget=forget, digest=digest,
         target=target,
     )  # fmt: skip
     undo_fails = _rehearse_undo(
@@ -190,7 +188,6 @@ def _replay(rehearsal: Rehearsal, *, units: Sequence[Unit], rolled: Sequence[Uni
 
 def _find_down(
     rehearsal: Rehearsal,
-    history: Sequence[str],
     *,
     stages: _Stages,
     clone: catalog.Catalog,
@@ -204,22 +201,22 @@ def _find_down(
             DownSql(f"{_TEAMS_FILE}{unit.down_path}", split_statements(unit.down or ""))
             for unit in rolled
         )
-        url, wrong = _try(rehearsal, history, team, target=target)
+        url, wrong = _try(rehearsal, team, target=target)
         if wrong:
             raise _wrong(wrong, team)
         return team, url
     tried: list[str] = []
     if generate is not None and all(unit.down is None for unit in rolled):
-        made = generate(rehearsal.clone(history), stages.target_url)
+        made = generate(rehearsal.clone(), stages.target_url)
         if isinstance(made, str):
             tried.append(made)
         else:
-            url, wrong = _try(rehearsal, history, (made,), target=target)
+            url, wrong = _try(rehearsal, (made,), target=target)
             if not wrong:
                 return (made,), url
             tried.append(f"{made.source} did not reach the target: {wrong[0]}")
     derived = _derive(stages, clone=clone, target=target, rolled=rolled, tried=tried)
-    url, wrong = _try(rehearsal, history, derived, target=target)
+    url, wrong = _try(rehearsal, derived, target=target)
     if wrong:
         raise _none_found(rolled, [*tried, *wrong])
     if tried:
@@ -260,7 +257,6 @@ def _derive(
 
 def _try(
     rehearsal: Rehearsal,
-    history: Sequence[str],
     parts: Sequence[DownSql],
     *,
     target: catalog.Catalog,
@@ -271,7 +267,7 @@ def _try(
     )
     if impossible:
         raise _cannot_run(impossible)
-    url = rehearsal.clone(history)
+    url = rehearsal.clone()
     try:
         rehearsal.run(url, statements)
     except psycopg.Error as error:
@@ -282,7 +278,6 @@ def _try(
 
 def _rehearse_transaction(
     rehearsal: Rehearsal,
-    history: Sequence[str],
     *,
     statements: Sequence[str],
     stash: stashes.Stash,
@@ -294,7 +289,7 @@ def _rehearse_transaction(
     attempts = [stashes.move_tables(stash, statements), (tuple(statements), stash)]
     failures: list[str] = []
     for down, variant in dict.fromkeys(attempts):
-        url = rehearsal.clone(history)
+        url = rehearsal.clone()
         names = rehearsal.identities(url).relations
         script = (
             *stashes.keep_before(variant, manifest={}),

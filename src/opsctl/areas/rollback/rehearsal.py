@@ -77,24 +77,26 @@ class Rehearsal:
         dump: postgres.SchemaDump,
         user: str,
         search_path: str,
+        history: tuple[str, ...],
     ) -> None:
         self._server = server
         self._dump = dump
         self._user = user
         self._search_path = search_path
+        self._history = history
         self._clone: str | None = None
         self._bases: dict[frozenset[str], str] = {}
         self._number = 0
         self.missing_extensions: tuple[str, ...] = ()
         self.same_major = True
 
-    def clone(self, history: Iterable[str] = ()) -> str:
-        """Return the URL of a new database with the live schema; `history` fills its tables."""
+    def clone(self) -> str:
+        """Return the URL of a new database with the live schema and the tools' histories."""
         if self._clone is None:
             self._clone = self._name("clone")
             url = self._server.create_database(self._clone)
             postgres.restore_schema(self._dump, url, keep=self._restorable)
-            self.run(url, tuple(history), as_user=False)
+            self.run(url, self._history, as_user=False)
         return self._server.create_database(self._name("try"), template=self._clone)
 
     def replay(self, units: Sequence[Unit], *, created: frozenset[str]) -> str:
@@ -225,9 +227,15 @@ class Rehearsal:
 
 @contextmanager
 def rehearse(
-    connection: postgres.Connection, url: str, facts: postgres.ServerFacts
+    connection: postgres.Connection,
+    url: str,
+    facts: postgres.ServerFacts,
+    *,
+    history: tuple[str, ...],
 ) -> Iterator[Rehearsal]:
     """Start a scratch server that has the live database's roles, and dump the live schema.
+
+    `history` are statements that fill the tools' tables in a clone.
 
     Raises OpsError `tool-missing` (exit 3) where no server or no pg_dump of a fitting version
     is to be had.
@@ -252,7 +260,9 @@ def rehearse(
             available = {
                 row[0] for row in admin.execute("SELECT name FROM pg_available_extensions")
             }
-        rehearsal = Rehearsal(server, dump=dump, user=facts.user, search_path=search_path)
+        rehearsal = Rehearsal(
+            server, dump=dump, user=facts.user, search_path=search_path, history=history
+        )
         rehearsal.same_major = server.provider.major == facts.major
         rehearsal.missing_extensions = tuple(sorted(extensions - available))
         yield rehearsal

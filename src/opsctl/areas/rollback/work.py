@@ -64,14 +64,13 @@ def plan_rollback(
             return _nothing(choices, history)
         _refuse_edited(histories, rolled)
         facts = postgres.server_facts(connection)
-        with rehearse(connection, url, facts) as rehearsal:
+        with rehearse(connection, url, facts, history=all_rows(histories)) as rehearsal:
             return prove_and_plan(
                 call,
                 connection,
                 url=url,
                 facts=facts,
                 rehearsal=rehearsal,
-                histories=histories,
                 units=units,
                 rolled=rolled,
                 accept_drift=accept_drift,
@@ -85,7 +84,6 @@ def prove_and_plan(
     url: str,
     facts: postgres.ServerFacts,
     rehearsal: Rehearsal,
-    histories: Sequence[History],
     units: Sequence[Unit],
     rolled: Sequence[Unit],
     accept_drift: bool,
@@ -100,7 +98,6 @@ def prove_and_plan(
         connection,
         units=units,
         rolled=rolled,
-        history=remember_rows(row for each in histories for row in each.applied or ()),
         forget=forget,
         remember=remember,
         silent_triggers=facts.can_silence_triggers,
@@ -239,6 +236,11 @@ def forget_row(row: Applied) -> tuple[str, ...]:
 def remember_rows(rows: Any) -> tuple[str, ...]:
     """Return the statements that write rows of the tools' histories as they were."""
     return tuple(text for row in rows for text in _adapter(row.tool).remember_sql(row))
+
+
+def all_rows(histories: Sequence[History]) -> tuple[str, ...]:
+    """Return the statements that write both tools' histories into an empty clone."""
+    return remember_rows(row for each in histories for row in each.applied or ())
 
 
 def look_steps(call: Call, *, rolled: Sequence[Unit], url: str) -> tuple[Step, ...]:
@@ -385,7 +387,7 @@ def _drift_finding(
     began = time.monotonic()
     try:
         facts = postgres.server_facts(connection)
-        with rehearse(connection, url, facts) as rehearsal:
+        with rehearse(connection, url, facts, history=all_rows(histories)) as rehearsal:
             differences = schema_drift(rehearsal, units=applied_units(histories), say=say)
     except OpsError as error:
         return Finding(
