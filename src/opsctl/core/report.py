@@ -86,6 +86,8 @@ class Report:
     data: Mapping[str, Any] = field(default_factory=dict)
     given_status: Status | None = None
     given_exit: Exit | None = None
+    text: str | None = None
+    """Shown as it is by the text format, in place of all the rest."""
 
     @property
     def status(self) -> Status:

@@ -19,6 +19,11 @@ def render_report(report: Report, format: str, *, width: int = 80, color: bool =
     `width` and `color` matter to text alone; without `color` it holds no escape sequence.
     Raises ValueError for a format that is not in FORMATS.
     """
+    if format == "text" and report.text is not None:
+        # Without the module of the format: it imports Rich, and such a text is to be quick.
+        from opsctl.render.safe import safe
+
+        return safe(report.text, multiline=True).rstrip("\n") + "\n"
     return str(_module(format).report(report, width=width, color=color))
 
 
