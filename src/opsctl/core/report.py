@@ -84,10 +84,10 @@ class Report:
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
+    text: str | None = None
+    """Shown as it is by the text format, in the place of everything else."""
     given_status: Status | None = None
     given_exit: Exit | None = None
-    text: str | None = None
-    """Shown as it is by the text format, in place of all the rest."""
 
     @property
     def status(self) -> Status:

@@ -1,0 +1,177 @@
+"""Settings: found, merged, checked, described."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from opsctl.core.errors import OpsError
+from opsctl.core.settings import Settings
+from opsctl.core.sources import choose_environment, load_settings
+from opsctl.core.strict_yaml import load_yaml
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLE = ROOT / "config" / "opsctl.example.yaml"
+SCHEMAS = ROOT / "src" / "opsctl" / "core" / "schemas"
+
+
+def load(path: Path, environ: dict[str, str] | None = None) -> Any:
+    return load_settings(config=str(path), start=path.parent, environ=environ or {})
+
+
+def keys_of(model: Any) -> set[str]:
+    """Return every key of a model and of the models within it."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        found.add(name)
+        todo: list[Any] = [field.annotation]
+        while todo:
+            each = todo.pop()
+            todo += getattr(each, "__args__", ())
+            if isinstance(each, type) and issubclass(each, BaseModel):
+                found |= keys_of(each)
+    return found
+
+
+def test_the_example_loads_and_has_every_key() -> None:
+    loaded = load(EXAMPLE)
+    data, _ = load_yaml(EXAMPLE.read_bytes(), source="example")
+
+    def keys(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            return set(value) | {key for each in value.values() for key in keys(each)}
+        if isinstance(value, list):
+            return {key for each in value for key in keys(each)}
+        return set()
+
+    assert keys_of(Settings) <= keys(data)
+    assert loaded.settings.environments["production"].protected
+    assert loaded.root == ROOT
+
+
+def test_the_shipped_schema_is_what_the_models_make() -> None:
+    shipped = json.loads((SCHEMAS / "settings.schema.json").read_text())
+
+    assert Settings.model_json_schema() == shipped
+
+
+def test_flag_beats_variable_beats_file_beats_default(tmp_path: Path) -> None:
+    path = tmp_path / "opsctl.yaml"
+    path.write_text("state: a.db\nenvironments:\n  one: {}\n  Two: {project: here}\n")
+    environ = {"OPSCTL_STATE": "b.db", "OPSCTL_ENVIRONMENTS__TWO__PROTECTED": "true"}
+
+    loaded = load(path, environ)
+
+    assert loaded.settings.state == "b.db"
+    assert loaded.origins["state"] == "OPSCTL_STATE"
+    assert loaded.settings.environments["Two"].protected
+    assert loaded.settings.environments["Two"].project == "here"
+    assert loaded.origins["environments.Two.project"] == f"{path}:4"
+    assert choose_environment(loaded, "one", {"OPSCTL_ENV": "Two"}) == "one"
+    assert choose_environment(loaded, None, {"OPSCTL_ENV": "Two"}) == "Two"
+    assert choose_environment(loaded, None, {}) is None
+
+
+def test_the_nearest_file_upward_is_found(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "opsctl.yaml").write_text("environments: {far: {}}\n")
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    far = load_settings(config=None, start=inner, environ={})
+    assert (far.root, list(far.settings.environments)) == (tmp_path, ["far"])
+
+    (tmp_path / "a" / "opsctl.yaml").write_text("environments: {near: {}}\n")
+
+    near = load_settings(config=None, start=inner, environ={})
+    assert (near.root, list(near.settings.environments)) == (tmp_path / "a", ["near"])
+
+
+def test_without_a_file_there_are_the_defaults(tmp_path: Path) -> None:
+    loaded = load_settings(config=None, start=tmp_path, environ={})
+
+    assert (loaded.settings, loaded.path) == (Settings(), None)
+
+
+def test_an_environment_under_the_dot_directory_joins(tmp_path: Path) -> None:
+    folder = tmp_path / ".opsctl" / "sandbox"
+    folder.mkdir(parents=True)
+    (folder / "environment.yaml").write_text(
+        "name: sandbox\nenvironment:\n  database:\n    url: file:secret-url\n"
+    )
+
+    loaded = load_settings(config=None, start=tmp_path, environ={})
+
+    database = loaded.settings.environments["sandbox"].database
+    assert database is not None
+    assert database.url == f"file:{tmp_path / 'secret-url'}"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "part"),
+    [
+        ("enviroments: {}", "settings-invalid", "did you mean environments"),
+        ("environments: {p: {databse: {}}}", "settings-invalid", "did you mean database"),
+        ("environments: {p: {protected: yes}}", "settings-invalid", "protected"),
+        ("environments: {p: {}}\ndefault_environment: q", "settings-invalid", "'q'"),
+        ("environments: {p: {health: [{name: a, url: 'http://x'}, {name: a, url: 'http://y'}]}}",
+         "settings-invalid", "same name"),
+        ("state: a\nstate: b", "yaml-duplicate-key", "opsctl.yaml:2"),
+        ("a: &x 1\nb: *x", "yaml-alias", "anchor"),
+        ("state: !!python/object:os.system x", "yaml-tag", "tag"),
+        ("[" * 100, "yaml-too-deep", "64"),
+        ("[" * 200_000, "yaml-too-deep", "64"),
+        ("a: b: c", "yaml-syntax", "opsctl.yaml:1"),
+        ("- a\n- b", "settings-invalid", "list"),
+        ("? [a]\n: b", "yaml-key", "key"),
+        ("a: 1\n---\nb: 2", "yaml-documents", "document"),
+    ],
+    ids=lambda value: str(value)[:30],
+)  # fmt: skip
+def test_bad_settings_say_what_and_where(tmp_path: Path, text: str, code: str, part: str) -> None:
+    path = tmp_path / "opsctl.yaml"
+    path.write_text(text)
+
+    with pytest.raises(OpsError) as caught:
+        load(path)
+
+    error = caught.value
+    assert (error.code, int(error.exit)) == (code, 2)
+    assert part in f"{error.what} {error.why} {error.hint}"
+
+
+def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path: Path) -> None:
+    secret = "-".join(["hunter", "2", "canary"])
+    path = tmp_path / "opsctl.yaml"
+    path.write_text(
+        f"environments:\n  p:\n    database:\n      url: postgresql://u:{secret}@h/d\n"
+        f"    protected: {secret}\n"
+    )
+
+    with pytest.raises(OpsError) as caught:
+        load(path)
+
+    error = caught.value
+    assert "by reference" in error.why
+    assert secret not in f"{error.what} {error.why} {error.hint}"
+
+
+def test_an_unknown_variable_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
+    with pytest.raises(OpsError) as caught:
+        load_settings(config=None, start=tmp_path, environ={"OPSCTL_STAT": "x"})
+
+    assert (caught.value.code, caught.value.hint) == (
+        "unknown-variable",
+        "did you mean OPSCTL_STATE?",
+    )
+
+
+def test_words_that_yaml_would_turn_into_something_else_stay_words() -> None:
+    data, _ = load_yaml("a: NO\nb: 1:30\nc: 2026-01-01\nd: 0o17\ne: 1_000\nf: .inf", source="x")
+
+    assert data == {
+        "a": "NO", "b": "1:30", "c": "2026-01-01", "d": "0o17", "e": "1_000", "f": ".inf",
+    }  # fmt: skip
