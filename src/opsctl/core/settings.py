@@ -6,26 +6,69 @@ How they are found and merged is in `opsctl.core.sources`. Secrets are reference
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
-_REFERENCE = re.compile(r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|keyring:[^/]+/.+|cmd:.+)", re.DOTALL)
+_REFERENCE = r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|keyring:[^/]+/.+|cmd:.+)"
 
 
-def _reference(text: str) -> str:
-    if not _REFERENCE.fullmatch(text):
+def _reference(text: str, info: ValidationInfo) -> str:
+    if not re.fullmatch(_REFERENCE, text, re.DOTALL):
         # The value is not repeated: it may be the secret itself.
         raise ValueError(
             "a secret is named by reference: env:NAME, file:PATH, "
             "keyring:SERVICE/NAME or cmd:COMMAND"
         )
+    root = (info.context or {}).get("root")
+    if text.startswith("file:") and root is not None:
+        # A secret is read from anywhere, so its path may not depend on where that is.
+        return f"file:{Path(root) / os.path.expanduser(text.removeprefix('file:'))}"  # noqa: PTH111
     return text
 
 
-SecretRef = Annotated[str, AfterValidator(_reference)]
-"""A reference to a secret: `env:NAME`, `file:PATH`, `keyring:SERVICE/NAME`, `cmd:COMMAND`."""
+def _web_address(text: str) -> str:
+    if not re.match(r"https?://[^/?#@\s]+([/?#]|$)", text):
+        # Not repeated either: a name and a password may stand before its @.
+        raise ValueError("an address begins with http:// or https:// and holds no password")
+    return text
+
+
+def _file(text: str) -> str:
+    if not text or "://" in text:
+        raise ValueError("the state is kept in a file: a path, not an address")
+    return text
+
+
+SecretRef = Annotated[
+    str,
+    AfterValidator(_reference),
+    WithJsonSchema({"type": "string", "pattern": f"^{_REFERENCE}$"}),
+]
+"""A reference to a secret: `env:NAME`, `file:PATH`, `keyring:SERVICE/NAME`, `cmd:COMMAND`.
+
+A relative `file:` path starts at the root, when the settings are validated with one.
+"""
+
+WebAddress = Annotated[
+    str,
+    AfterValidator(_web_address),
+    WithJsonSchema({"type": "string", "pattern": "^https?://[^/?#@\\s]+([/?#]|$)"}),
+]
+"""An absolute URL without a password: what the settings hold is shown to everybody."""
+
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+"""Letters, digits, - and _: the name is typed to agree and stands in file names."""
 
 
 class _Model(BaseModel):
@@ -47,7 +90,7 @@ class Supabase(_Model):
     """The environment's Supabase project."""
 
     ref: str | None = Field(None, description="Project reference, twenty letters.")
-    url: str | None = Field(None, description="Project URL, https://REF.supabase.co.")
+    url: WebAddress | None = Field(None, description="Project URL, https://REF.supabase.co.")
     access_token: SecretRef | None = Field(None, description="Management API token, by reference.")
 
 
@@ -63,7 +106,7 @@ class HealthEndpoint(_Model):
     """One URL that tells whether the application is well."""
 
     name: str = Field(description="Shown in reports; unique within the environment.")
-    url: str = Field(pattern=r"^https?://", description="Absolute URL; redirects are not followed.")
+    url: WebAddress = Field(description="Absolute URL; redirects are not followed.")
     status: int = Field(200, ge=100, le=599, description="Status code of a healthy answer.")
     timeout_s: float = Field(30.0, gt=0, le=300, description="Total time allowed, in seconds.")
     headers: dict[str, SecretRef] = Field(
@@ -131,10 +174,10 @@ class Settings(_Model):
     default_environment: str | None = Field(
         None, description="Used without --env; not needed when there is one environment."
     )
-    state: str = Field(
+    state: Annotated[str, AfterValidator(_file)] = Field(
         ".opsctl/state.db",
         description="Journal, locks and history: a file, relative to this one.",
     )
-    environments: dict[str, Environment] = Field(
+    environments: dict[EnvironmentName, Environment] = Field(
         default_factory=dict, description="The environments by name."
     )

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from opsctl.core.errors import Exit, OpsError
+from opsctl.core.errors import OpsError
+from opsctl.core.misfits import did_you_mean, dotted, invalid
 from opsctl.core.settings import Settings
-from opsctl.core.strict_yaml import Lines, load_yaml, scalar
+from opsctl.core.strict_yaml import MAX_BYTES, load_yaml, shown_key
+from opsctl.core.variables import add_variables
 
 _NAMES = ("opsctl.yaml", "config/opsctl.yaml")
-_NOT_SETTINGS = frozenset({"OPSCTL_CONFIG", "OPSCTL_ENV", "OPSCTL_FORMAT", "OPSCTL_SOAK"})
-_SHOWN_ERRORS = 8
+_OTHERS = ".opsctl/*/environment.yaml"
+"""Environments that opsctl made itself, such as the sandbox."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +36,23 @@ class Loaded:
 def load_settings(*, config: str | None, start: Path, environ: Mapping[str, str]) -> Loaded:
     """Find, merge and check the settings; without a file there are only the defaults.
 
-    Raises OpsError (exit 2): `settings-missing`, `settings-ambiguous`, `settings-invalid`,
-    `unknown-variable`, or what YAML says.
+    The file is `config`, else `OPSCTL_CONFIG`, else the nearest above `start`; the root is its
+    directory, or the parent of its `config/`. Raises OpsError (exit 2): `settings-missing`,
+    `settings-ambiguous`, `settings-unreadable`, `settings-invalid`, `unknown-variable`, or
+    what `strict_yaml.load_yaml` raises.
     """
-    path, root = _find(config=config, start=start.resolve(), environ=environ)
+    path, root = _find(config=config, start=Path(os.path.abspath(start)), environ=environ)  # noqa: PTH100
     data: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    lines: Lines = {}
     if path is not None:
-        loaded, lines = load_yaml(_read(path), source=str(path))
-        data = _mapping(loaded, path)
-        origins = {_dotted(where): f"{path}:{line}" for where, line in lines.items() if where}
+        data = _read_mapping(path, origins)
     _add_environments(data, origins, root)
-    _add_variables(data, origins, environ)
+    add_variables(data, origins, environ)
     try:
-        settings = Settings.model_validate(_tuples(data))
+        settings = Settings.model_validate(_tuples(data), context={"root": root})
     except ValidationError as error:
-        raise _invalid(error, path=path, lines=lines, origins=origins) from None
-    settings = _absolute(settings, root)
-    _check(settings, path)
+        raise invalid(error, origins=origins, source=str(path or "settings")) from None
+    _check(settings, origins)
     return Loaded(settings, root, path, origins)
 
 
@@ -70,9 +70,20 @@ def choose_environment(loaded: Loaded, flag: str | None, environ: Mapping[str, s
     raise OpsError(
         f"The environment {asked!r} is not in the settings",
         why=f"they have {', '.join(known) or 'none'}",
-        hint=_did_you_mean(asked, known) or "opsctl config show",
+        hint=did_you_mean(asked, known) or "opsctl config show",
         code="unknown-environment",
     )
+
+
+def environment_origin(loaded: Loaded, flag: str | None, environ: Mapping[str, str]) -> str:
+    """Return what made `choose_environment` choose as it did, for a person."""
+    if flag:
+        return "--env"
+    if environ.get("OPSCTL_ENV"):
+        return "OPSCTL_ENV"
+    if loaded.settings.default_environment is not None:
+        return loaded.origins["default_environment"]
+    return "the only one" if len(loaded.settings.environments) == 1 else "none was chosen"
 
 
 def _find(
@@ -80,17 +91,19 @@ def _find(
 ) -> tuple[Path | None, Path]:
     given = config or environ.get("OPSCTL_CONFIG")
     if given:
-        path = (start / given).resolve()
-        if not path.is_file():
+        # Links are not followed: where a link lies is where its project is.
+        path = Path(os.path.abspath(start / given))  # noqa: PTH100
+        if not _is_file(path):
             raise OpsError(
                 f"The settings file {given} was not found",
-                why="there is no such file" if not path.exists() else "it is not a file",
-                hint="give another --config FILE, or leave it out to have it found",
+                why=f"{path} is a directory" if os.path.isdir(path) else f"{path} is no file",  # noqa: PTH112
+                hint="give another --config FILE, or unset OPSCTL_CONFIG to have it found",
                 code="settings-missing",
             )
         return path, _root_of(path)
-    for folder in (start, *start.parents):
-        found = [folder / name for name in _NAMES if (folder / name).is_file()]
+    folders = (start, *start.parents)
+    for folder in folders:
+        found = [folder / name for name in _NAMES if _is_file(folder / name)]
         if len(found) > 1:
             raise OpsError(
                 "Two settings files were found",
@@ -100,121 +113,71 @@ def _find(
             )
         if found:
             return found[0], _root_of(found[0])
-        if any(folder.glob(".opsctl/*/environment.yaml")):
-            return None, folder
-    return None, start
+    return None, next((folder for folder in folders if _others(folder)), start)
+
+
+def _is_file(path: Path) -> bool:
+    # Not Path.is_file, which raises where a directory above may not be looked into.
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def _root_of(path: Path) -> Path:
     return path.parent.parent if path.parent.name == "config" else path.parent
 
 
-def _read(path: Path) -> bytes:
+def _others(root: Path) -> list[Path]:
+    return sorted(path for path in root.glob(_OTHERS) if _is_file(path))
+
+
+def _read_mapping(path: Path, origins: dict[str, str]) -> dict[str, Any]:
+    """Return the keys of a file, and put the line of each into `origins`."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise OpsError(
             f"The settings file {path} could not be read",
             why=error.strerror or type(error).__name__,
-            hint="check its permissions",
+            hint=f"check its permissions: ls -l {path}",
             code="settings-unreadable",
         ) from None
-
-
-def _mapping(loaded: Any, path: Path) -> dict[str, Any]:
-    if loaded is None:
+    data, lines = load_yaml(text, source=str(path))
+    origins |= {dotted(where): f"{path}:{line}" for where, line in lines.items() if where}
+    if data is None:
         return {}
-    if isinstance(loaded, dict):
-        return loaded
+    if isinstance(data, dict):
+        return data
     raise OpsError(
         f"The settings file {path} holds no settings",
-        why="it is a list or a single value",
+        why=f"{path}:{lines[()]}: it is a list or a single value, and no mapping of keys",
         hint="start from the example: config/opsctl.example.yaml",
         code="settings-invalid",
     )
 
 
 def _add_environments(data: dict[str, Any], origins: dict[str, str], root: Path) -> None:
-    """Add the environments that live under .opsctl/, such as the sandbox's."""
-    for path in sorted(root.glob(".opsctl/*/environment.yaml")):
-        found, lines = load_yaml(_read(path), source=str(path))
-        found = _mapping(found, path)
+    """Add the environments that live under .opsctl/; those of the settings file win."""
+    environments = data.get("environments", {})
+    if not isinstance(environments, dict):
+        return  # the models will say so
+    for path in _others(root):
+        lines: dict[str, str] = {}
+        found = _read_mapping(path, lines)
         name = found.get("name")
-        environments = data.setdefault("environments", {})
-        if not isinstance(name, str) or not isinstance(environments, dict) or name in environments:
-            continue
-        environments[name] = found.get("environment", {})
-        for where, line in lines.items():
-            if where and where[0] == "environment":
-                origins[_dotted(("environments", name, *where[1:]))] = f"{path}:{line}"
-
-
-def _add_variables(
-    data: dict[str, Any], origins: dict[str, str], environ: Mapping[str, str]
-) -> None:
-    for name in sorted(environ):
-        if (
-            not name.startswith("OPSCTL_")
-            or name in _NOT_SETTINGS
-            or name.startswith("OPSCTL_TEST_")
-        ):
-            continue
-        words = name.removeprefix("OPSCTL_").lower().split("__")
-        place = _place(data, words)
-        if place is None:
-            known = [f"OPSCTL_{field.upper()}" for field in Settings.model_fields]
+        if not isinstance(name, str) or found.keys() != {"name", "environment"}:
             raise OpsError(
-                f"The environment variable {name} is not a setting",
-                why="nothing in the settings has that name",
-                hint=_did_you_mean(name, [*known, *_NOT_SETTINGS])
-                or "nested keys are written with two underscores: "
-                "OPSCTL_ENVIRONMENTS__PRODUCTION__PROTECTED",
-                code="unknown-variable",
+                f"The file {path} describes no environment",
+                why="it is to have the keys name and environment, and no others",
+                hint="remove that file; for the sandbox's: opsctl sandbox reset",
+                code="settings-invalid",
             )
-        holder: Any = data
-        for word in place[:-1]:
-            holder = holder.setdefault(word, {})
-            if not isinstance(holder, dict):
-                raise OpsError(
-                    f"The environment variable {name} does not fit the settings file",
-                    why=f"{word} holds no keys there",
-                    hint="opsctl config show --origin",
-                    code="settings-invalid",
-                )
-        holder[place[-1]] = scalar(environ[name])
-        origins[_dotted(tuple(place))] = name
-
-
-def _place(data: Mapping[str, Any], words: list[str]) -> list[str] | None:
-    """Return the path of keys that a variable's words name, or None if there is none."""
-    model: Any = Settings
-    place: list[str] = []
-    for index, word in enumerate(words):
-        if model is None:
-            return None
-        if model == "environments":
-            known = data.get("environments")
-            names = list(known) if isinstance(known, dict) else []
-            place.append(next((each for each in names if each.lower() == word), word))
-            model = Settings.model_fields["environments"].annotation.__args__[1]  # type: ignore[union-attr]
+        if name in environments:
             continue
-        if word not in model.model_fields:
-            return None
-        place.append(word)
-        if model is Settings and word == "environments":
-            model = "environments"
-            continue
-        annotation = model.model_fields[word].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(
-            (each for each in options if isinstance(each, type) and issubclass(each, BaseModel)),
-            None,
-        )
-        if model is not None and index == len(words) - 1:
-            return None  # a group of settings is no value
-        if word in ("health", "email", "headers"):
-            return None  # lists are for the file
-    return place if model != "environments" else None
+        data["environments"] = environments
+        environments[name] = found["environment"]
+        for where, line in lines.items():
+            if where.partition(".")[0] == "environment":
+                origins[f"environments.{name}{where.removeprefix('environment')}"] = line
 
 
 def _tuples(value: Any) -> Any:
@@ -226,96 +189,26 @@ def _tuples(value: Any) -> Any:
     return value
 
 
-def _absolute(settings: Settings, root: Path) -> Settings:
-    """Make the paths of `file:` references absolute: they are resolved from anywhere."""
-    return Settings.model_validate(_rooted(settings.model_dump(), root))
-
-
-def _rooted(value: Any, root: Path) -> Any:
-    if isinstance(value, dict):
-        return {key: _rooted(each, root) for key, each in value.items()}
-    if isinstance(value, tuple | list):
-        return tuple(_rooted(each, root) for each in value)
-    if isinstance(value, str) and value.startswith("file:"):
-        return f"file:{root / value.removeprefix('file:')}"
-    return value
-
-
-def _check(settings: Settings, path: Path | None) -> None:
+def _check(settings: Settings, origins: Mapping[str, str]) -> None:
     default = settings.default_environment
     if default is not None and default not in settings.environments:
         known = list(settings.environments)
+        named = f" {default!r}" if shown_key(default) == default else ""
         raise OpsError(
-            f"The default environment {default!r} is not in the settings",
-            why=f"{path or 'they'} has {', '.join(known) or 'none'}",
-            hint=_did_you_mean(default, known) or "mend default_environment",
+            f"The default environment{named} is not in the settings",
+            why=f"{origins['default_environment']}: they have {', '.join(known) or 'none'}",
+            hint=did_you_mean(default, known) or "mend default_environment",
             code="settings-invalid",
         )
     for name, environment in settings.environments.items():
-        names = [endpoint.name for endpoint in environment.health]
-        twice = sorted({each for each in names if names.count(each) > 1})
-        if twice:
-            raise OpsError(
-                f"Two health endpoints of {name} have the same name",
-                why=", ".join(twice),
-                hint="give each endpoint a name of its own",
-                code="settings-invalid",
-            )
-
-
-def _invalid(
-    error: ValidationError, *, path: Path | None, lines: Lines, origins: Mapping[str, str]
-) -> OpsError:
-    # The input is left out everywhere: it may be a secret in the wrong place.
-    found = error.errors(include_input=False, include_context=False, include_url=False)
-    texts = []
-    hint = ""
-    for each in found[:_SHOWN_ERRORS]:
-        where = tuple(part for part in each["loc"] if isinstance(part, str | int))
-        place = origins.get(_dotted(where)) or next(
-            (f"{path}:{lines[where[:n]]}" for n in range(len(where), 0, -1) if where[:n] in lines),
-            str(path or "settings"),
-        )
-        message = each["msg"].removeprefix("Value error, ")
-        if each["type"] == "extra_forbidden":
-            message = "unknown key"
-            hint = hint or _suggest_key(where)
-        texts.append(f"{place}: {_dotted(where)}: {message}")
-    if len(found) > _SHOWN_ERRORS:
-        texts.append(f"and {len(found) - _SHOWN_ERRORS} more")
-    return OpsError(
-        "The settings are not valid",
-        why="; ".join(texts),
-        hint=hint or "opsctl config schema describes every key",
-        code="settings-invalid",
-        exit=Exit.USAGE,
-    )
-
-
-def _suggest_key(where: tuple[str | int, ...]) -> str:
-    known: set[str] = set()
-    todo: list[type[BaseModel]] = [Settings]
-    seen: set[type[BaseModel]] = set()
-    while todo:
-        model = todo.pop()
-        if model in seen:
-            continue
-        seen.add(model)
-        known |= set(model.model_fields)
-        for field in model.model_fields.values():
-            stack: list[Any] = [field.annotation]
-            while stack:
-                each = stack.pop()
-                stack += list(getattr(each, "__args__", ()))
-                if isinstance(each, type) and issubclass(each, BaseModel):
-                    todo.append(each)
-    return _did_you_mean(str(where[-1]) if where else "", sorted(known))
-
-
-def _did_you_mean(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else ""
-
-
-def _dotted(where: tuple[str | int, ...]) -> str:
-    return ".".join(str(part) for part in where)
+        seen: set[str] = set()
+        for index, endpoint in enumerate(environment.health):
+            if endpoint.name in seen:
+                where = f"environments.{name}.health.{index}.name"
+                raise OpsError(
+                    f"Two health endpoints of {name} have the same name",
+                    why=f"{origins[where]}: an endpoint above has it already",
+                    hint="give each endpoint a name of its own",
+                    code="settings-invalid",
+                )
+            seen.add(endpoint.name)
