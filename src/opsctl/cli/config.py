@@ -34,11 +34,12 @@ def show(
     return Report(
         command="config show",
         title="Settings",
+        environment=call.environment_name,
         tables=(Table("", columns, tuple(rows)),),
-        notes=()
-        if call.settings.environments
-        else ("There is no environment yet. Start one to try things in: opsctl sandbox up",),
+        notes=_notes(call),
         data={
+            "root": str(call.root),
+            "environment": {"name": call.environment_name, "from": call.environment_origin},
             "settings": call.settings.model_dump(mode="json"),
             "origins": {name: call.origins.get(name, "default") for name, _ in values},
         },
@@ -49,11 +50,15 @@ def show(
 def check(call: Call) -> Report:
     """Check the settings; exit 2 where they are not valid."""
     names = ", ".join(call.settings.environments) or "none"
+    sources = _sources(call)
     return Report(
         command="config check",
         title="The settings are valid",
-        notes=(f"Environments: {names}",),
-        data={"environments": list(call.settings.environments)},
+        notes=(
+            f"Read: {', '.join(sources) or 'nothing, all is default'}",
+            f"Environments: {names}",
+        ),
+        data={"sources": sources, "environments": list(call.settings.environments)},
     )
 
 
@@ -85,6 +90,20 @@ def schema(
         data={"schema": json.loads(text)},
         text=text,
     )
+
+
+def _notes(call: Call) -> tuple[str, ...]:
+    if not call.settings.environments:
+        return ("There is no environment yet. Start one to try things in: opsctl sandbox up",)
+    if call.environment_name is None:
+        return ("No environment is chosen: add --env NAME, or set default_environment.",)
+    return (f"The environment is {call.environment_name}, chosen by: {call.environment_origin}",)
+
+
+def _sources(call: Call) -> list[str]:
+    """Return every file and variable that the settings were read from, in order."""
+    names = (where.rpartition(":")[0] or where for where in call.origins.values())
+    return list(dict.fromkeys(names))
 
 
 def _flat(value: Any, path: str = "") -> list[tuple[str, Any]]:

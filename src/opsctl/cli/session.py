@@ -59,7 +59,7 @@ def execute(
 def make_call(shared: Shared) -> Call:
     """Load the settings and return what a room is called with."""
     from opsctl.core.call import Call
-    from opsctl.core.sources import choose_environment, load_settings
+    from opsctl.core.sources import choose_environment, environment_origin, load_settings
 
     config = str(shared.config) if shared.config is not None else None
     loaded = load_settings(config=config, start=Path.cwd(), environ=os.environ)
@@ -70,6 +70,7 @@ def make_call(shared: Shared) -> Call:
         environment_name=choose_environment(loaded, shared.env, os.environ),
         say=say,
         origins=loaded.origins,
+        environment_origin=environment_origin(loaded, shared.env, os.environ),
     )
 
 

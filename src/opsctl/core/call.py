@@ -22,6 +22,8 @@ class Call:
     """Show one line of progress on stderr; dropped under --quiet."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Dotted path of each setting that was given -> where."""
+    environment_origin: str = ""
+    """What chose the environment, for a person: `--env`, a variable, `file:line`."""
 
     @property
     def name(self) -> str:

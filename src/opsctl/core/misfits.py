@@ -44,7 +44,9 @@ def invalid(error: ValidationError, *, origins: Mapping[str, str], source: str) 
         if each["loc"][-1:] == ("[key]",):
             message = "a name is made of letters, digits, - and _"
         if each["type"] == "extra_forbidden":
-            hints.append(did_you_mean(str(where[-1]), keys_at(where[:-1])))
+            meant = did_you_mean(str(where[-1]), keys_at(where[:-1]))
+            hints.append(meant)
+            message += f"; {meant}" if meant else ""
         elif each["type"] == "missing":
             hints.append(f"add the key {where[-1]}")
         lines.append(f"{_origin(where, origins) or source}: {shown_path(where)}: {message}")
@@ -60,7 +62,7 @@ def invalid(error: ValidationError, *, origins: Mapping[str, str], source: str) 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a question that suggests the known word nearest to `word`, or an empty text."""
-    close = difflib.get_close_matches(word[:80], list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word[:120], sorted(known), n=1, cutoff=0.6)
     return f"did you mean {close[0]}?" if close else ""
 
 

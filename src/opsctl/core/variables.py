@@ -99,11 +99,11 @@ def _value(name: str, text: str, place: tuple[str, ...]) -> Any:
             hint=f"set {name} anew",
             code="settings-invalid",
         )
-    kind = _kind(place)
+    kinds = (_kind(place), *getattr(_kind(place), "__args__", ()))
     value = scalar(text)
-    if value is not None and str in (kind, *getattr(kind, "__args__", ())):
-        return text  # a project's name may be a number
-    return value
+    if value is None and type(None) in kinds:
+        return None
+    return text if str in kinds else value  # a project's name may be a number
 
 
 def _put(data: dict[str, Any], place: tuple[str, ...], value: Any, *, name: str) -> None:
@@ -141,6 +141,7 @@ def _unknown(name: str, given: frozenset[str]) -> OpsError:
     upper = name.upper()
     known = [f"{_PREFIX}{field.upper()}" for field in Settings.model_fields]
     known += sorted(_OTHERS)
+    known.remove(f"{_PREFIX}ENVIRONMENTS")
     words = upper.split("__")
     if words[0] == f"{_PREFIX}ENVIRONMENTS" and len(words) > 2:
         known = [
@@ -151,6 +152,7 @@ def _unknown(name: str, given: frozenset[str]) -> OpsError:
     return OpsError(
         f"The environment variable {name} is not a setting",
         why="no single value of the settings has that name; lists are for the file",
-        hint=did_you_mean(upper, known) or f"nested keys are joined by two underscores: {_EXAMPLE}",
+        hint=did_you_mean(upper, set(known) - {upper})
+        or f"nested keys are joined by two underscores: {_EXAMPLE}",
         code="unknown-variable",
     )
