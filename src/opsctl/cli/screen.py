@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from pathlib import Path
-from typing import TextIO
 
 from opsctl.core.errors import Exit, OpsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import TextIO
 
 
 def write_result(text: str, *, output: Path | None) -> None:
@@ -23,9 +25,11 @@ def write_result(text: str, *, output: Path | None) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
+    import tempfile
+
     try:
         descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-        temporary = Path(name)
+        temporary = output.with_name(os.path.basename(name))  # noqa: PTH119 - a plain word
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opsctl.cli.rooms import ROOMS
@@ -17,12 +16,12 @@ from opsctl.cli.screen import (
     write_result,
 )
 from opsctl.core.errors import OpsError
-from opsctl.core.report import Report
 from opsctl.render import FORMATS
 
 if TYPE_CHECKING:
     from opsctl.cli.shared import Shared
     from opsctl.core.call import Call
+    from opsctl.core.report import Report
 
 
 def execute(
@@ -47,6 +46,8 @@ def execute(
         result = function(call, **given)
     else:
         result = function(**given)
+    from opsctl.core.report import Report
+
     if not isinstance(result, Report):
         from opsctl.cli.change import change
 
@@ -58,6 +59,8 @@ def execute(
 
 def make_call(shared: Shared) -> Call:
     """Load the settings and return what a room is called with."""
+    from pathlib import Path
+
     from opsctl.core.call import Call
     from opsctl.core.sources import choose_environment, environment_origin, load_settings
 
