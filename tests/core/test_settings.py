@@ -23,34 +23,61 @@ def load(path: Path, environ: dict[str, str] | None = None) -> Any:
     return load_settings(config=str(path), start=path.parent, environ=environ or {})
 
 
-def keys_of(model: Any) -> set[str]:
-    """Return every key of a model and of the models within it."""
+def keys_of(model: Any, place: str = "") -> set[str]:
+    """Return the path of every key of a model and of the models within; names of ours are *."""
     found: set[str] = set()
     for name, field in model.model_fields.items():
-        found.add(name)
-        todo: list[Any] = [field.annotation]
+        path = f"{place}{name}"
+        found.add(path)
+        todo: list[tuple[Any, str]] = [(field.annotation, path)]
         while todo:
-            each = todo.pop()
-            todo += getattr(each, "__args__", ())
-            if isinstance(each, type) and issubclass(each, BaseModel):
-                found |= keys_of(each)
+            kind, path = todo.pop()
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found |= keys_of(kind, f"{path}.")
+            many = getattr(kind, "__origin__", None) in (dict, tuple)
+            for each in getattr(kind, "__args__", ()):
+                todo.append((each, f"{path}.*" if many else path))
     return found
 
 
-def test_the_example_loads_and_has_every_key() -> None:
+def paths_of(value: Any, place: str = "") -> set[str]:
+    """Return the path of every key in data, as keys_of writes them."""
+    if isinstance(value, list):
+        return {path for each in value for path in paths_of(each, f"{place}*.")}
+    if not isinstance(value, dict):
+        return set()
+    free = place in ("environments.", "environments.*.health.*.headers.")
+    found: set[str] = set()
+    for key, each in value.items():
+        name = "*" if free else key
+        found |= {f"{place}{name}", *paths_of(each, f"{place}{name}.")}
+    return found
+
+
+def test_the_example_loads_and_has_every_key_of_every_model() -> None:
     loaded = load(EXAMPLE)
     data, _ = load_yaml(EXAMPLE.read_bytes(), source="example")
 
-    def keys(value: Any) -> set[str]:
-        if isinstance(value, dict):
-            return set(value) | {key for each in value.values() for key in keys(each)}
-        if isinstance(value, list):
-            return {key for each in value for key in keys(each)}
-        return set()
-
-    assert keys_of(Settings) <= keys(data)
+    assert "environments.*.health.*.headers" in keys_of(Settings)
+    assert keys_of(Settings) - paths_of(data) == set()
     assert loaded.settings.environments["production"].protected
     assert loaded.root == ROOT
+
+
+def test_every_key_of_the_example_is_explained_where_it_first_stands() -> None:
+    lines = EXAMPLE.read_text().splitlines()
+    _, places = load_yaml(EXAMPLE.read_bytes(), source="example")
+    explained = set()
+    for path, line in places.items():
+        if path and isinstance(path[-1], str) and lines[line - 2].strip().startswith("#"):
+            explained.add(path)
+
+    for path in places:
+        if path[:2] != ("environments", "production") or not isinstance(path[-1], str):
+            continue
+        if "headers" in path[:-1] or 1 in path:  # a header, and the second health endpoint
+            continue
+        assert path in explained, path
 
 
 def test_the_shipped_schema_is_what_the_models_make() -> None:

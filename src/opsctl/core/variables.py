@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from opsctl.core.errors import OpsError
 from opsctl.core.misfits import did_you_mean, dotted, keys_at, model_in
 from opsctl.core.settings import Environment, Settings
@@ -64,10 +66,10 @@ def _place(words: list[str], given: frozenset[str]) -> tuple[str, ...] | None:
         key = word.lower()
         if key not in keys_at(place):
             return None
-        kind = _kind((*place, key))
         place = (*place, key)
-        is_group = model_in(kind) is not None or _is_many(kind)
-        if is_group == (index == len(words)):
+        kind = _kind(place)
+        is_group = model_in(kind) is not None
+        if _is_many(kind) or is_group == (index == len(words)):
             return None
     return place
 
@@ -139,20 +141,34 @@ def _references(value: Any) -> set[str]:
 
 def _unknown(name: str, given: frozenset[str]) -> OpsError:
     upper = name.upper()
-    known = [f"{_PREFIX}{field.upper()}" for field in Settings.model_fields]
-    known += sorted(_OTHERS)
-    known.remove(f"{_PREFIX}ENVIRONMENTS")
     words = upper.split("__")
-    if words[0] == f"{_PREFIX}ENVIRONMENTS" and len(words) > 2:
-        known = [
-            "__".join([words[0], each.upper().replace("-", "_"), *words[2:-1], key.upper()])
-            for each in (given or {words[1].lower()})
-            for key in keys_at(("environments", each, *(w.lower() for w in words[2:-1])))
-        ]
+    environments = sorted(given) or [words[1].lower() if len(words) > 1 else "production"]
+    known = [f"{_PREFIX}{field.upper()}" for field in Settings.model_fields]
+    known.remove(f"{_PREFIX}ENVIRONMENTS")
+    for environment in environments:
+        start = f"{_PREFIX}ENVIRONMENTS__{environment.upper().replace('-', '_')}__"
+        known += [start + rest for rest in _names_in(Environment)]
+    below = next((each for each in known if each.startswith(f"{upper}__")), "")
+    hint = f"did you mean {below}?" if below else did_you_mean(upper, {*known, *_OTHERS})
+    if not below and words[-1].lower() in ("health", "headers", "email"):
+        hint = "write it in the settings file"
     return OpsError(
         f"The environment variable {name} is not a setting",
         why="no single value of the settings has that name; lists are for the file",
-        hint=did_you_mean(upper, set(known) - {upper})
-        or f"nested keys are joined by two underscores: {_EXAMPLE}",
+        hint=hint or f"nested keys are joined by two underscores: {_EXAMPLE}",
         code="unknown-variable",
     )
+
+
+def _names_in(model: type[BaseModel]) -> list[str]:
+    """Return the rest of the name of every variable for a value within a model."""
+    names = []
+    for key, field in model.model_fields.items():
+        if _is_many(field.annotation):
+            continue
+        inner = model_in(field.annotation)
+        if inner is None:
+            names.append(key.upper())
+        else:
+            names += [f"{key.upper()}__{rest}" for rest in _names_in(inner)]
+    return names
