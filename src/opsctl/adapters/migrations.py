@@ -39,15 +39,28 @@ class Applied:
     version: str
     name: str
     state: Literal["applied", "failed", "rolled-back"]
+    """failed: begun and not ended; only prisma records it."""
     checksum: str | None = None
+    applied_at: str | None = None
+    """When it ended, ISO 8601; only prisma records it."""
+    steps: int | None = None
+    """How many steps prisma counted as applied."""
+    logs: str | None = None
+    """What prisma recorded of a failure."""
     row: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """The whole row as JSON data, whatever columns it has, to be put back exactly."""
 
 
 def read_migration(tool: str, *, version: str, name: str, path: Path, down_path: Path) -> Migration:
-    """Read one migration and, where it is there, its down file."""
+    """Read one migration and, where it is there, its down file.
+
+    The text is read as it is, line ends and all. Raises OpsError `migration-unreadable`
+    (exit 3) for a link to nowhere, a file that is not UTF-8, holds NUL or is too large.
+    """
     sql, checksum = _read_sql(path)
-    down = _read_sql(down_path)[0] if down_path.exists() else None
+    # A link to nowhere is a down file that cannot be read, not one that is not there.
+    there = down_path.is_symlink() or down_path.exists()
+    down = _read_sql(down_path)[0] if there else None
     return Migration(
         tool=tool,
         version=version,
@@ -64,21 +77,26 @@ def forget_row_sql(schema: str, table: str, *, key: str, value: str) -> tuple[st
     """Return the statement that removes exactly one row of a history and raises otherwise."""
     name = qualified(schema, table)
     where = f"{quote_identifier(key)} = {quote_literal(value)}"
-    return (
-        "DO $opsctl_forget$\nDECLARE removed bigint;\nBEGIN\n"
+    body = (
+        "\nDECLARE removed bigint;\nBEGIN\n"
         f"  DELETE FROM {name} WHERE {where};\n"
         "  GET DIAGNOSTICS removed = ROW_COUNT;\n"
         "  IF removed <> 1 THEN\n"
         "    RAISE EXCEPTION 'the history was changed by somebody else: % rows instead of one', "
-        "removed USING ERRCODE = 'OC002';\n  END IF;\nEND $opsctl_forget$",
+        "removed USING ERRCODE = 'OC002';\n  END IF;\nEND "
     )
+    # A version may hold the tag itself: anybody who may write to the history chooses it.
+    tag = "$opsctl_forget$"
+    while tag in body:
+        tag = f"{tag[:-1]}_$"
+    return (f"DO {tag}{body}{tag}",)
 
 
 def remember_row_sql(schema: str, table: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the statement that writes a row of a history back, column by column."""
     name = qualified(schema, table)
     columns = ", ".join(quote_identifier(column) for column in row)
-    text = quote_literal(json.dumps(row, sort_keys=True))
+    text = quote_literal(json.dumps(row, sort_keys=True, ensure_ascii=False))
     return (
         f"INSERT INTO {name} ({columns}) SELECT {columns} "
         f"FROM pg_catalog.jsonb_populate_record(NULL::{name}, {text}::pg_catalog.jsonb)",
