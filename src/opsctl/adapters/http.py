@@ -13,7 +13,7 @@ from typing import Literal
 
 from opsctl.core.action import Expect, Probe, Request
 from opsctl.core.errors import OpsError
-from opsctl.core.secrets import resolve_secret
+from opsctl.core.secrets import resolve_secret, without_secrets
 from opsctl.core.settings import HealthEndpoint
 
 _MAX_BODY_BYTES = 256 * 1024
@@ -99,8 +99,13 @@ async def _fetch(client: object, endpoint: HealthEndpoint) -> Fetched:
                 endpoint.url,
                 status=response.status_code,
                 took_ms=(time.monotonic() - began) * 1000,
-                headers={name.lower(): value for name, value in response.headers.items()},
-                body=body[:_MAX_BODY_BYTES].decode(errors="replace"),
+                headers={
+                    name.lower(): without_secrets(value, headers.values())
+                    for name, value in response.headers.items()
+                },
+                body=without_secrets(
+                    body[:_MAX_BODY_BYTES].decode(errors="replace"), headers.values()
+                ),
             )
     except TimeoutError:
         return failed("timeout", f"no whole answer within {endpoint.timeout_s:g} s")

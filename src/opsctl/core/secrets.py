@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.process import run_program
 
 _CMD_TIMEOUT_S = 30.0
+_SHORTEST_SCRUBBED = 4
 
 
 def resolve_secret(reference: str) -> str:
@@ -37,9 +41,25 @@ def resolve_secret(reference: str) -> str:
     return secret
 
 
-def _password_of(url: str) -> str:
-    from urllib.parse import unquote, urlsplit
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Return text that came from outside without our secrets, should somebody repeat them.
 
+    Of a URL its password is taken out, too, as written and decoded.
+    """
+    found: set[str] = set()
+    for secret in secrets:
+        found.add(secret)
+        if "://" in secret:
+            with contextlib.suppress(ValueError):
+                password = urlsplit(secret).password or ""
+                found |= {password, unquote(password)}
+    for each in sorted(found, key=len, reverse=True):
+        if len(each) >= _SHORTEST_SCRUBBED:
+            text = text.replace(each, "***")
+    return text
+
+
+def _password_of(url: str) -> str:
     return unquote(urlsplit(url).password or "")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from opsctl.core.action import Action, Command, Expect, Manual, Probe, Query, Request
 from opsctl.core.errors import OpsError
 from opsctl.core.process import run_program
-from opsctl.core.secrets import resolve_secret
+from opsctl.core.secrets import resolve_secret, without_secrets
 
 _LOCK_STATES = ("55P03", "40P01")
 """lock_not_available and deadlock_detected: the transaction was rolled back, try again."""
@@ -181,7 +181,7 @@ def _safe_message(error: Any, url: str) -> str:
     if error.diag.message_hint:
         parts.append(f"({error.diag.message_hint})")
     text = " ".join(parts)
-    return _without(url, f"{text} [{error.sqlstate}]")
+    return without_secrets(f"{text} [{error.sqlstate}]", [url])
 
 
 def _command(action: Command) -> Answer:
@@ -203,9 +203,7 @@ def _command(action: Command) -> Answer:
             raise OutcomeUnknown(error.why) from None
         raise ActionFailed(f"{error.what}: {error.why}") from None
     text = "\n".join(part for part in (done.stdout, done.stderr) if part)
-    for value in values:
-        text = _without(value, text)
-    return Answer(done.exit_code, text)
+    return Answer(done.exit_code, without_secrets(text, values))
 
 
 def _request(action: Request) -> Answer:
@@ -225,25 +223,8 @@ def _request(action: Request) -> Answer:
         raise ActionFailed(f"{action.url} was not reached: {type(error).__name__}") from None
     except httpx.HTTPError as error:
         raise OutcomeUnknown(f"{action.url} gave no answer: {type(error).__name__}") from None
-    text = response.text[:65536]
-    for value in values:
-        text = _without(value, text)
+    text = without_secrets(response.text[:65536], values)
     return Answer(response.status_code, text)
-
-
-def _without(secret: str, text: str) -> str:
-    """Return text without a secret, should a program repeat it; of a URL, its password too."""
-    from urllib.parse import unquote, urlsplit
-
-    found = {secret}
-    if "://" in secret:
-        password = urlsplit(secret).password
-        if password:
-            found |= {password, unquote(password)}
-    for each in sorted(found, key=len, reverse=True):
-        if len(each) >= 4:
-            text = text.replace(each, "***")
-    return text
 
 
 def _last_line(text: str) -> str:
