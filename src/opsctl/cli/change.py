@@ -87,6 +87,20 @@ def open_engine(call: Call, *, no_input: bool = True, quiet: bool = True) -> Eng
     )
 
 
+def refuse_if_locked(call: Call) -> None:
+    """Raise OpsError `locked` at once where a run is under way, before a plan is worked out.
+
+    The lock itself is taken by the run; this only spares the wait.
+    """
+    if call.environment_name is None:
+        return
+    from opsctl.engine.lock import holder_of, is_alive, locked
+
+    holder = holder_of((call.root / call.settings.state).parent / "locks", call.name)
+    if holder is not None and is_alive(holder):
+        raise locked(call.name, holder)
+
+
 def outcome_report(outcome: Outcome) -> Report:
     """Return how a run ended, as a report: a finding per step, and the error's four parts."""
     plan = outcome.plan

@@ -43,6 +43,10 @@ def execute(
     call = None
     if "call" in function.__annotations__:
         call = make_call(shared)
+        if function.__annotations__.get("return") == "Plan" and not shared.dry_run:
+            from opsctl.cli.change import refuse_if_locked
+
+            refuse_if_locked(call)
         result = function(call, **given)
     else:
         result = function(**given)

@@ -43,7 +43,7 @@ def hold(folder: Path, environment: str, *, actor: str, run: str, command: str) 
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         if not _try_lock(descriptor):
-            raise _locked(environment, _read(descriptor))
+            raise locked(environment, _read(descriptor))
         holder = Holder(
             id=secrets.token_hex(4),
             actor=actor,
@@ -147,7 +147,8 @@ def _write(descriptor: int, text: str) -> None:
     os.write(descriptor, text.encode())
 
 
-def _locked(environment: str, holder: Holder | None) -> OpsError:
+def locked(environment: str, holder: Holder | None) -> OpsError:
+    """Return the error for an environment that `holder` holds; None is one just starting."""
     who = str(holder) if holder else "another opsctl that is just starting"
     hint = "wait for it to end"
     if holder:
