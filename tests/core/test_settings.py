@@ -202,3 +202,122 @@ def test_words_that_yaml_would_turn_into_something_else_stay_words() -> None:
     assert data == {
         "a": "NO", "b": "1:30", "c": "2026-01-01", "d": "0o17", "e": "1_000", "f": ".inf",
     }  # fmt: skip
+
+
+def test_two_files_in_one_directory_are_ambiguous(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "opsctl.yaml").write_text("state: a\n")
+    (tmp_path / "opsctl.yaml").write_text("state: b\n")
+
+    with pytest.raises(OpsError) as caught:
+        load_settings(config=None, start=tmp_path, environ={})
+
+    assert caught.value.code == "settings-ambiguous"
+    assert str(tmp_path / "opsctl.yaml") in caught.value.why
+    assert str(tmp_path / "config" / "opsctl.yaml") in caught.value.why
+
+
+def test_the_flag_beats_the_variable_beats_what_is_found(tmp_path: Path) -> None:
+    for name in ("opsctl", "flag", "variable"):
+        (tmp_path / f"{name}.yaml").write_text(f"state: {name}.db\n")
+    environ = {"OPSCTL_CONFIG": "variable.yaml"}
+    states = [
+        load_settings(config=config, start=tmp_path, environ=given).settings.state
+        for config, given in (("flag.yaml", environ), (None, environ), (None, {}))
+    ]
+
+    assert states == ["flag.db", "variable.db", "opsctl.db"]
+
+
+def test_a_settings_file_above_is_not_hidden_by_a_dot_directory(tmp_path: Path) -> None:
+    (tmp_path / "opsctl.yaml").write_text("environments: {p: {}}\n")
+    folder = tmp_path / "inner" / ".opsctl" / "sandbox"
+    folder.mkdir(parents=True)
+    (folder / "environment.yaml").write_text("name: sandbox\nenvironment: {}\n")
+
+    loaded = load_settings(config=None, start=tmp_path / "inner", environ={})
+
+    assert (loaded.root, list(loaded.settings.environments)) == (tmp_path, ["p"])
+
+
+def test_a_dot_directory_above_makes_a_root_where_there_is_no_file(tmp_path: Path) -> None:
+    folder = tmp_path / ".opsctl" / "sandbox"
+    folder.mkdir(parents=True)
+    (folder / "environment.yaml").write_text("name: sandbox\nenvironment: {protected: true}\n")
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+
+    loaded = load_settings(config=None, start=inner, environ={})
+
+    assert (loaded.root, loaded.path) == (tmp_path, None)
+    where = "environments.sandbox.protected"
+    assert loaded.origins[where] == f"{folder / 'environment.yaml'}:2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "name: z", "environment: {}", "name: 1\nenvironment: {}", "- a", "[",
+     "name: ../z\nenvironment: {}", "name: z\nenvironment: 5", "name: z\nenvironment: {}\nx: 1"],
+)  # fmt: skip
+def test_a_bad_environment_under_the_dot_directory_is_not_passed_over(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / ".opsctl" / "box" / "environment.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+
+    with pytest.raises(OpsError) as caught:
+        load_settings(config=None, start=tmp_path, environ={})
+
+    assert int(caught.value.exit) == 2
+    assert str(path) in caught.value.what + caught.value.why
+
+
+def test_the_settings_file_wins_over_the_dot_directory(tmp_path: Path) -> None:
+    (tmp_path / "opsctl.yaml").write_text("environments: {sandbox: {project: mine}}\n")
+    folder = tmp_path / ".opsctl" / "sandbox"
+    folder.mkdir(parents=True)
+    (folder / "environment.yaml").write_text("name: sandbox\nenvironment: {protected: true}\n")
+
+    sandbox = load(tmp_path / "opsctl.yaml").settings.environments["sandbox"]
+
+    assert (sandbox.project, sandbox.protected) == ("mine", False)
+
+
+@pytest.mark.parametrize("config", ["nowhere.yaml", ".", "x" * 5_000, "a\0b", "loop", "dir"])
+def test_a_file_that_cannot_be_one_is_missing(tmp_path: Path, config: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "dir").mkdir()
+
+    with pytest.raises(OpsError) as caught:
+        load_settings(config=config, start=tmp_path, environ={})
+
+    assert (caught.value.code, int(caught.value.exit)) == ("settings-missing", 2)
+
+
+@pytest.mark.parametrize("where", ["health: [{name: a, url: 'URL'}]", "supabase: {url: 'URL'}"])
+def test_an_address_holds_no_password(tmp_path: Path, where: str) -> None:
+    password = "-".join(["canary", "8810"])
+    path = tmp_path / "opsctl.yaml"
+    setting = where.replace("URL", f"https://u:{password}@example.com/")
+    path.write_text(f"environments: {{p: {{{setting}}}}}")
+
+    with pytest.raises(OpsError) as caught:
+        load(path)
+
+    assert "no password" in caught.value.why
+    assert password not in caught.value.why + caught.value.what + caught.value.hint
+
+
+def test_every_misfit_is_listed_a_line_each(tmp_path: Path) -> None:
+    path = tmp_path / "opsctl.yaml"
+    path.write_text("statte: a\nenvironments:\n  p:\n    protected: 1\n    database: {}\n")
+
+    with pytest.raises(OpsError) as caught:
+        load(path)
+
+    assert set(caught.value.why.splitlines()) == {
+        f"{path}:1: statte: unknown key; did you mean state?",
+        f"{path}:4: environments.p.protected: is to be true or false",
+        f"{path}:5: environments.p.database.url: is required",
+    }

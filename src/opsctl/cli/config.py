@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -76,7 +77,6 @@ def schema(
             hint="opsctl config schema --for settings",
             code="usage",
         )
-    import json
     from pathlib import Path
 
     import opsctl.core
@@ -87,9 +87,29 @@ def schema(
     return Report(
         command="config schema",
         title=f"JSON Schema for {for_}",
-        data={"schema": json.loads(text)},
+        data=_Parsed(text),
         text=text,
     )
+
+
+class _Parsed(Mapping[str, Any]):
+    """The schema as data, parsed when a format asks for it: text does not, and is quicker so."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __getitem__(self, key: str) -> Any:
+        if key != "schema":
+            raise KeyError(key)
+        import json
+
+        return json.loads(self._text)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("schema",))
+
+    def __len__(self) -> int:
+        return 1
 
 
 def _notes(call: Call) -> tuple[str, ...]:
