@@ -44,3 +44,20 @@ def supabase_database_url(postgres: ScratchServer, _baseline: str) -> str:
 def soak() -> bool:
     """Whether long suites run whole, not as a sample."""
     return os.environ.get("OPSCTL_SOAK") == "1"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly which tests were left out because a tool is missing.
+
+    It stands here because xdist's controller loads no conftest.py further down.
+    """
+    left_out = [
+        report for report in terminalreporter.stats.get("skipped", ()) if "node" in report.keywords
+    ]
+    if left_out:
+        why = str(left_out[0].longrepr[2]).removeprefix("Skipped: ")
+        terminalreporter.write_line(
+            f"LEFT OUT: {len(left_out)} tests with the real supabase and prisma: {why}",
+            red=True,
+            bold=True,
+        )
