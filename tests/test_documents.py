@@ -1,0 +1,77 @@
+"""Every command line in the README and the runbooks exists; those on the sandbox are run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from opsctl.cli.rooms import ROOMS
+from opsctl.cli.root import load_room
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "runbooks").glob("*.md"))]
+
+
+def command_lines(path: Path, *, inline: bool) -> list[str]:
+    """Return the opsctl command lines of a document's bash blocks, and of its prose if asked."""
+    text = path.read_text()
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    lines = [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
+    if inline:
+        lines += re.findall(r"`(opsctl [^`]+)`", text)
+    return [line for line in lines if line.startswith("opsctl ")]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_line_exists(path: Path) -> None:
+    rooms = {room.name: room for room in ROOMS}
+    lines = command_lines(path, inline=True)
+
+    assert lines
+    for line in lines:
+        words = shlex.split(line)[1:]
+        command = typer.main.get_group(load_room(rooms[words[0]]))
+        rest = words[1:]
+        while rest and hasattr(command, "commands") and rest[0] in command.commands:
+            command = command.commands[rest.pop(0)]
+        assert not hasattr(command, "commands") or not rest, line
+        known = {option for each in command.params for option in each.opts}
+        options = {word.partition("=")[0] for word in rest if word.startswith("--")}
+        assert options <= known | {"--drift", "--no-drift"}, line
+
+
+def test_the_runbooks_run_on_the_sandbox(tmp_path: Path) -> None:
+    def opsctl(line: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", *shlex.split(line)]
+        return subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    up = opsctl("opsctl sandbox up")
+    assert up.returncode == 0, up.stdout + up.stderr
+    ran = 0
+    for path in DOCUMENTS:
+        for line in command_lines(path, inline=False):
+            if "--env sandbox" not in line and not line.startswith("opsctl runs list"):
+                continue
+            done = opsctl(line)
+            ran += 1
+            allowed = (0, 1) if "healthcheck" in line else (0,)
+            assert done.returncode in allowed, f"{line}: {done.stdout}{done.stderr}"
+    opsctl("opsctl sandbox down")
+    assert ran >= 6
+
+
+def test_the_readme_names_exactly_two_set_up_commands() -> None:
+    first = (ROOT / "README.md").read_text().partition("## ")[0]
+    commands = [line for line in first.splitlines() if line.startswith("python3 ")]
+
+    assert len(commands) == 2
+    assert ".ci/setup.py test" in commands[1]
+    assert ".ci/setup.py test" in (ROOT / ".ci" / "run").read_text()
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
