@@ -119,6 +119,9 @@ def list_probe(
         return Unavailable("the prisma command line is not installed")
     if not (project / "prisma").is_dir():
         return Unavailable("the project has no directory prisma")
+    if not program.is_relative_to((project / "node_modules").absolute()):
+        # Its configuration imports the project's packages: another's prisma cannot load it.
+        return Unavailable("the prisma command line is not installed in the project")
     wrong = require_major(program, "prisma", major=_KNOWN_MAJOR)
     if wrong is not None:
         return wrong
