@@ -48,15 +48,16 @@ def run(argv: list[str]) -> int:
         return _report_error(_unexpected(error), argv)
 
 
-def load_room(room: Room) -> Any:
-    """Import a room and return its Typer app, its commands given the shared options."""
+def load_room(room: Room, *, called: str | None = None) -> Any:
+    """Import a room and return its Typer app, its commands given the shared options.
+
+    `called` is the command that will be run, if that is known: only it gets them then.
+    """
     from opsctl.cli.session import execute
     from opsctl.cli.shared import adopt
 
     app = importlib.import_module(room.module).app
-    if not getattr(app, "opsctl_adopted", False):
-        adopt(app, room=room.name, body=execute)
-        app.opsctl_adopted = True
+    adopt(app, room=room.name, body=execute, called=called)
     return app
 
 
@@ -72,7 +73,9 @@ def command_tree() -> Any:
             name, command, rest = super().resolve_command(ctx, args)
             room = next((room for room in ROOMS if room.name == name), None)
             if room is not None and command is self.commands[room.name]:
-                command = typer.main.get_group(load_room(room))
+                # The next word is the command, unless an option comes first.
+                called = rest[0] if rest else ""
+                command = typer.main.get_group(load_room(room, called=called))
                 command.name = room.name
                 command.help = room.help
                 self.commands[room.name] = command

@@ -54,18 +54,35 @@ Body = Callable[[Callable[..., Any], Mapping[str, Any], Shared, str], int]
 """Runs a room's function: (function, its own arguments, shared options, command) -> exit."""
 
 
-def adopt(app: typer.Typer, *, room: str, body: Body) -> None:
-    """Give every command of a room's app the shared options, and run it through `body`."""
+def adopt(app: typer.Typer, *, room: str, body: Body, called: str | None = None) -> None:
+    """Give every command of a room's app the shared options, and run it through `body`.
+
+    With `called` only that command gets its options; of the others a name and a help text are
+    left. Building the options of a whole room would double the time to start one command.
+    """
     for command in app.registered_commands:
-        function = command.callback
+        function = getattr(command, "opsctl_function", command.callback)
         if function is None:  # pragma: no cover - Typer always sets it
             continue
         name = command.name or function.__name__.rstrip("_").replace("_", "-")
-        command.callback = _with_shared(function, command=f"{room} {name}", body=body)
+        command.opsctl_function = function  # type: ignore[attr-defined]
         command.name = name
+        if called in (None, name):
+            command.callback = _with_shared(function, command=f"{room} {name}", body=body)
+        else:
+            command.callback = _name_alone(function)
     for group in app.registered_groups:
         if group.typer_instance is not None:
-            adopt(group.typer_instance, room=f"{room} {group.name}", body=body)
+            within = None if called in (None, group.name) else ""
+            adopt(group.typer_instance, room=f"{room} {group.name}", body=body, called=within)
+
+
+def _name_alone(function: Callable[..., Any]) -> Callable[[], None]:
+    def stub() -> None:
+        raise AssertionError("this command was not the one called")
+
+    stub.__doc__ = function.__doc__
+    return stub
 
 
 def _with_shared(function: Callable[..., Any], *, command: str, body: Body) -> Callable[..., int]:

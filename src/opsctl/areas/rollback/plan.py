@@ -71,7 +71,7 @@ def rollback_plan(
         action=_query(choices.database, transaction),
         check=_probe(choices.database, proof, rolled, undo=False),
         undo=_undo(proof, choices, rolled=rolled, remember=remember),
-        detail=proof.down,
+        detail=tuple(text for text in proof.down if not text.startswith(stashes.DROP_KEYS)),
     )
     copied = sum(loss.values or 0 for loss in losses if "moved" not in loss.kept)
     return Plan(

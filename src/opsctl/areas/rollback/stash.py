@@ -23,6 +23,8 @@ from opsctl.adapters.sql import (
 )
 
 PREFIX = "opsctl_stash_"
+DROP_KEYS = "DO $opsctl_keys$"
+"""How the block begins that drops a moved table's foreign keys; a plan does not show it."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,7 @@ def next_schema(version: str, taken: Iterable[str]) -> str:
 def _drop_foreign_keys(table: TableFacts) -> str:
     """Return a block that drops the foreign keys that the down SQL has left on a table."""
     return (
-        "DO $opsctl_keys$\nDECLARE key name;\nBEGIN\n"
+        f"{DROP_KEYS}\nDECLARE key name;\nBEGIN\n"
         "  FOR key IN SELECT conname FROM pg_catalog.pg_constraint WHERE contype = 'f' "
         f"AND conrelid = {quote_literal(table.sql)}::pg_catalog.regclass LOOP\n"
         f"    EXECUTE {quote_literal(f'ALTER TABLE {table.sql} DROP CONSTRAINT ')} "
