@@ -101,7 +101,8 @@ class Project:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{version}_{name}.sql").write_text(script)
             if down is not None:
-                (folder / f"{version}_{name}.down.sql").write_text(down)
+                (folder / "down").mkdir(exist_ok=True)
+                (folder / "down" / f"{version}_{name}.down.sql").write_text(down)
         if "prisma" in tools:
             folder = self.root / "prisma" / "migrations" / f"{version}_{name}"
             folder.mkdir(parents=True, exist_ok=True)

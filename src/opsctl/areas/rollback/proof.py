@@ -389,7 +389,7 @@ def _wrong(wrong: Sequence[str], parts: Sequence[DownSql]) -> OpsError:
 def _none_found(rolled: Sequence[Unit], why: Sequence[str]) -> OpsError:
     row = rolled[0].rows[0]
     place = (
-        f"supabase/migrations/{row.version}_{row.name}.down.sql"
+        f"supabase/migrations/down/{row.version}_{row.name}.down.sql"
         if row.tool == "supabase"
         else f"prisma/migrations/{row.version}/down.sql"
     )

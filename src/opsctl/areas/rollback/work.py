@@ -147,7 +147,14 @@ def report_status(call: Call, *, drift: bool) -> Report:
         environment=call.name,
         findings=tuple(findings),
         tables=tables,
-        notes=() if known else ("Neither tool has a directory or a history here.",),
+        notes=tuple(
+            note
+            for history in known
+            if history.tool == "supabase"
+            for note in supabase.down_files_in_the_way(history.migrations or ())
+        )
+        if known
+        else ("Neither tool has a directory or a history here.",),
         data={
             "migrations": [
                 {
