@@ -184,6 +184,8 @@ class World:
             name, down = entry.name.removesuffix(".sql"), "migration.sql"
             if name.endswith(".down"):
                 name, down = name.removesuffix(".down"), "down.sql"
+                # Beside the migrations the real tool would take it for one.
+                supabase = supabase.parent / "down" / entry.name
             for path in (supabase, app / "prisma" / "migrations" / name / down):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
