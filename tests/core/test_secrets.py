@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from opsctl.core.errors import OpsError
-from opsctl.core.secrets import resolve_secret
+from opsctl.core.secrets import resolve_secret, without_secrets
 
 SECRET = "-".join(["canary", "5561"])
 
@@ -42,6 +42,19 @@ def test_a_command_is_not_run_by_a_shell(tmp_path: Path) -> None:
 
     assert resolve_secret(f"cmd:echo a; touch {trace}") == f"a; touch {trace}"
     assert not trace.exists()
+
+
+def test_an_authorization_header_is_made_and_its_token_scrubbed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("A_SECRET", SECRET)
+
+    header = resolve_secret("bearer:env:A_SECRET")
+
+    assert f"Bearer {SECRET}" == header
+    assert "I got ***, that is ***" == without_secrets(
+        f"I got {header}, that is {SECRET}", [header]
+    )
 
 
 def test_the_password_of_a_url_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,8 @@ class Expect:
     status: int | None = None
     contains: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
+    unsure: tuple[int, ...] = ()
+    """Exit codes or statuses that tell nothing: it could not look."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,16 @@ class Probe:
 
     The answer is `applied`, `absent` (not applied, may run), `blocked` (must not run; the
     detail says why) or `unknown`. A Command or Request that meets `expect` is applied, one
-    that answers otherwise is absent, one that cannot be asked is unknown. Up to `attempts`
-    are made, `pause_s` apart, until it says applied.
+    that answers otherwise is absent, one that cannot be asked or answers with one of
+    `expect.unsure` is unknown. Up to `attempts` are made, `pause_s` apart, until it says applied.
     """
 
     action: Action
     expect: Expect = Expect()
     attempts: int = 1
     pause_s: float = 1.0
+    tells: bool = False
+    """Whether the last line that a program says is kept as the detail, applied or not."""
 
 
 def action_to_json(action: Action) -> dict[str, Any]:
@@ -122,8 +126,17 @@ def action_from_json(data: Mapping[str, Any]) -> Action:
 
 
 def probe_to_json(probe: Probe) -> dict[str, Any]:
-    """Return the probe as JSON data."""
-    return {**asdict(probe), "action": action_to_json(probe.action)}
+    """Return the probe as JSON data.
+
+    What was added to probes later is left out where it says nothing: the hash of a plan that
+    was journalled before must stay what it was.
+    """
+    data = {**asdict(probe), "action": action_to_json(probe.action)}
+    if not probe.tells:
+        del data["tells"]
+    if not probe.expect.unsure:
+        del data["expect"]["unsure"]
+    return data
 
 
 def probe_from_json(data: Mapping[str, Any]) -> Probe:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from opsctl.core.errors import OpsError
-from opsctl.core.settings import Environment, Settings
+
+if TYPE_CHECKING:
+    from opsctl.core.report import Report
+    from opsctl.core.settings import Environment, Settings
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,9 @@ class Call:
     """Dotted path of each setting that was given -> where."""
     environment_origin: str = ""
     """What chose the environment, for a person: `--env`, a variable, `file:line`."""
+    screen: Callable[[], AbstractContextManager[Callable[[Report], None]]] | None = None
+    """Opens a screen on stderr that shows one report in the place of the last; None where no
+    terminal is there to show it."""
 
     @property
     def name(self) -> str:

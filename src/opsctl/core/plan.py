@@ -96,11 +96,18 @@ class Plan:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """JSON data: what was observed. Journalled, and replayed by resume."""
     estimate_s: float | None = None
+    needs_name: bool = False
+    """Whether it is agreed to by typing the environment's name, wherever and however undone."""
 
     @property
     def irreversible(self) -> tuple[Step, ...]:
         """The steps that cannot be undone, in order."""
         return tuple(step for step in self.steps if isinstance(step.undo, Irreversible))
+
+    @property
+    def agreed_by_name(self) -> bool:
+        """Whether --yes is not enough, and the environment's name must be typed."""
+        return self.needs_name or (self.protected and bool(self.irreversible))
 
     @property
     def hash(self) -> str:
@@ -121,6 +128,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "notes": list(plan.notes),
         "facts": dict(plan.facts),
         "estimate_s": plan.estimate_s,
+        **({"needs_name": True} if plan.needs_name else {}),
     }
 
 
@@ -136,6 +144,7 @@ def plan_from_json(data: Mapping[str, Any]) -> Plan:
         notes=tuple(data["notes"]),
         facts=data["facts"],
         estimate_s=data["estimate_s"],
+        needs_name=data.get("needs_name", False),
     )
 
 

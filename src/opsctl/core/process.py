@@ -12,10 +12,17 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from opsctl.core.errors import Exit, OpsError
+
+_KEPT_LINES = 2000
+"""Of a program that is followed: enough for every complaint, not for a day of progress."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +68,15 @@ def run_program(
     stdin: str | None = None,
     timeout_s: float = 120.0,
     user: int | None = None,
+    on_stderr: Callable[[str], None] | None = None,
 ) -> Finished:
     """Run a program to its end and return what it said; a non-zero exit is not an error here.
 
     `env` is added to this process's environment. `user` is a numeric user and group id to
-    become first. Raises OpsError `tool-missing` if it cannot be started, `tool-timeout` if it
-    was ended after `timeout_s` (its effect is then unknown). Neither shows argv or env.
+    become first. `on_stderr` hears each line of stderr when it comes, in another thread; such
+    a program's stdout is not kept, and of its stderr the last lines alone. Raises OpsError
+    `tool-missing` if it cannot be started, `tool-timeout` if it was ended after `timeout_s`
+    (its effect is then unknown). Neither shows argv or env.
     """
     name = os.path.basename(argv[0])  # noqa: PTH119 - argv[0] may be a bare name
     become = {} if user is None else {"user": user, "group": user, "extra_groups": []}
@@ -90,6 +100,8 @@ def run_program(
             exit=Exit.UNKNOWN,
         ) from None
     try:
+        if on_stderr is not None:
+            return _follow(child, on_stderr, timeout_s=timeout_s)
         out, err = child.communicate(None if stdin is None else stdin.encode(), timeout=timeout_s)
     except subprocess.TimeoutExpired:
         _end(child)
@@ -104,6 +116,36 @@ def run_program(
         _end(child)
         raise
     return Finished(child.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+def _follow(
+    child: subprocess.Popen[bytes], on_stderr: Callable[[str], None], *, timeout_s: float
+) -> Finished:
+    """Wait for a program's end and hand on what it says meanwhile, in bounded memory."""
+    kept: deque[str] = deque(maxlen=_KEPT_LINES)
+    stdout, stderr = child.stdout, child.stderr
+    if stdout is None or stderr is None:
+        raise TypeError("the program's output is not ours")
+
+    def drain() -> None:
+        while stdout.read(65536):
+            pass
+
+    def listen() -> None:
+        for data in stderr:
+            line = data.decode(errors="replace").rstrip("\n")
+            kept.append(line)
+            on_stderr(line)
+
+    threads = [threading.Thread(target=each, daemon=True) for each in (drain, listen)]
+    for each in threads:
+        each.start()
+    child.wait(timeout=timeout_s)
+    for each in threads:
+        each.join(timeout=10)
+    stdout.close()
+    stderr.close()
+    return Finished(child.returncode, "", "\n".join(kept))
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -143,3 +185,89 @@ def start_daemon(argv: Sequence[str], *, log: str, cwd: str) -> int:
     # It is not waited for on purpose: the interpreter need not warn about it.
     child.returncode = 0
     return child.pid
+
+
+class Piped:
+    """A program whose output is read while it runs; leaving the context ends it.
+
+    What is fed to it is written by another thread, and its stderr goes to a file, so neither
+    can stop it while its output is read.
+    """
+
+    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the program
+        self._child = subprocess.Popen(  # noqa: S603 - argv, no shell
+            list(argv),
+            env={**os.environ, **env},
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            start_new_session=sys.platform != "win32",
+            bufsize=1 << 20,
+        )
+        stdin, stdout = self._child.stdin, self._child.stdout
+        if stdin is None or stdout is None:
+            raise TypeError("the program's input and output are not ours")
+        self._stdin = stdin
+        self.stdout: IO[bytes] = stdout
+
+    def feed(self, data: bytes | None) -> None:
+        """Give it its whole input."""
+
+        def write() -> None:
+            # A program that ended early says why itself.
+            with contextlib.suppress(BrokenPipeError, ValueError), self._stdin:
+                self._stdin.write(data or b"")
+
+        if not data or len(data) <= 4096:
+            write()
+        else:
+            threading.Thread(target=write, daemon=True).start()
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit code."""
+        return self._child.wait()
+
+    def stderr_text(self) -> str:
+        """Return what it complained about, the last of it."""
+        end = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, end - 4096))
+        return self._stderr.read().decode(errors="replace")
+
+    def __enter__(self) -> Piped:
+        return self
+
+    def __exit__(self, *about: object) -> None:
+        if self._child.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                self._child.kill()
+        self.stdout.close()
+        self._child.wait()
+        self._stderr.close()
+
+
+def piped_program(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    feed: bytes | None = None,
+) -> Piped:
+    """Start a program whose output is read as it comes; use it as a context.
+
+    Raises OpsError `tool-missing` if it cannot be started.
+    """
+    name = os.path.basename(argv[0])  # noqa: PTH119 - argv[0] may be a bare name
+    try:
+        piped = Piped(argv, env=env or {}, cwd=cwd)
+    except OSError as error:
+        raise OpsError(
+            f"The program {name} could not be started",
+            why=error.strerror or type(error).__name__,
+            hint=f"check that {name} is installed and may be executed",
+            code="tool-missing",
+            exit=Exit.UNKNOWN,
+        ) from None
+    piped.feed(feed)
+    return piped

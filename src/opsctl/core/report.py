@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -57,6 +57,8 @@ class Finding:
     location: Location | None = None
     hint: str = ""
     took_ms: float | None = None
+    key: str = ""
+    """What tells it from others of its rule in its file, the same from run to run: a hash."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,21 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    folded: bool = False
+    """Detail that is folded away where a format can do that."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of what was found, for other systems: a gauge."""
+
+    name: str
+    """As in OpenMetrics, with its unit last: `opsctl_health_duration_seconds`."""
+    help: str
+    value: float
+    labels: tuple[tuple[str, str], ...] = ()
+    warn_above: float | None = None
+    """What is well up to here, in the metric's own unit; it does not decide the status."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +101,13 @@ class Report:
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[Metric, ...] = ()
+    """Numbers for the formats of monitoring systems; those of one name stand together."""
     text: str | None = None
     """Shown as it is by the text format, in the place of everything else."""
+    own: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    """Formats that the room writes itself, by name, each made when it is asked for: `html`.
+    What comes from outside is escaped there. The row of the room in the table names them, too."""
     given_status: Status | None = None
     given_exit: Exit | None = None
 

@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.process import run_program
@@ -22,9 +22,16 @@ def resolve_secret(reference: str) -> str:
     `file:` paths are absolute by the time they get here. `cmd:` splits as a shell would, and
     no shell is started. Raises OpsError `secret-missing` (exit 3); the message holds the
     reference, never a value. `url-password:REFERENCE` is the password within a URL; opsctl
-    makes such references itself, for programs that take the password apart.
+    makes such references itself, for programs that take the password apart. In the same way
+    `url-database:NAME:REFERENCE` is the URL of the server's database NAME, percent-encoded, and
+    `bearer:REFERENCE` is the value of an Authorization header.
     """
     kind, _, rest = reference.partition(":")
+    if kind == "bearer":
+        return f"Bearer {resolve_secret(rest)}"
+    if kind == "url-database":
+        name, _, inner = rest.partition(":")
+        return url_with_database(resolve_secret(inner), unquote(name))
     if kind == "url-password":
         return _password_of(resolve_secret(rest))
     reader = {"env": _from_env, "file": _from_file, "keyring": _from_keyring, "cmd": _from_cmd}
@@ -41,14 +48,28 @@ def resolve_secret(reference: str) -> str:
     return secret
 
 
+def in_database(reference: str, database: str) -> str:
+    """Return the reference to the URL of another database on the same server."""
+    return f"url-database:{quote(database, safe='')}:{reference}"
+
+
+def url_with_database(url: str, database: str) -> str:
+    """Return the URL of another database on the same server; also of the key=value form."""
+    if "://" not in url:
+        escaped = database.replace("\\", "\\\\").replace("'", "\\'")
+        return f"{url} dbname='{escaped}'"
+    return urlsplit(url)._replace(path="/" + quote(database, safe="")).geturl()
+
+
 def without_secrets(text: str, secrets: Iterable[str]) -> str:
     """Return text that came from outside without our secrets, should somebody repeat them.
 
-    Of a URL its password is taken out, too, as written and decoded.
+    Of a URL its password is taken out, too, as written and decoded; of an Authorization header
+    its token.
     """
     found: set[str] = set()
     for secret in secrets:
-        found.add(secret)
+        found |= {secret, secret.removeprefix("Bearer ")}
         if "://" in secret:
             with contextlib.suppress(ValueError):
                 password = urlsplit(secret).password or ""

@@ -13,12 +13,9 @@ from pydantic import ValidationError
 from opsctl.core.errors import OpsError
 from opsctl.core.misfits import did_you_mean, dotted, invalid
 from opsctl.core.settings import Settings
+from opsctl.core.settings_file import find_settings, made_environments
 from opsctl.core.strict_yaml import MAX_BYTES, load_yaml, shown_key
 from opsctl.core.variables import add_variables
-
-_NAMES = ("opsctl.yaml", "config/opsctl.yaml")
-_OTHERS = ".opsctl/*/environment.yaml"
-"""Environments that opsctl made itself, such as the sandbox."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ def load_settings(*, config: str | None, start: Path, environ: Mapping[str, str]
     `settings-ambiguous`, `settings-unreadable`, `settings-invalid`, `unknown-variable`, or
     what `strict_yaml.load_yaml` raises.
     """
-    path, root = _find(config=config, start=Path(os.path.abspath(start)), environ=environ)  # noqa: PTH100
+    path, root = find_settings(config=config, start=Path(os.path.abspath(start)), environ=environ)  # noqa: PTH100
     data: dict[str, Any] = {}
     origins: dict[str, str] = {}
     if path is not None:
@@ -86,49 +83,6 @@ def environment_origin(loaded: Loaded, flag: str | None, environ: Mapping[str, s
     return "the only one" if len(loaded.settings.environments) == 1 else "none was chosen"
 
 
-def _find(
-    *, config: str | None, start: Path, environ: Mapping[str, str]
-) -> tuple[Path | None, Path]:
-    given = config or environ.get("OPSCTL_CONFIG")
-    if given:
-        # Links are not followed: where a link lies is where its project is.
-        path = Path(os.path.abspath(start / given))  # noqa: PTH100
-        if not _is_file(path):
-            raise OpsError(
-                f"The settings file {given} was not found",
-                why=f"{path} is a directory" if os.path.isdir(path) else f"{path} is no file",  # noqa: PTH112
-                hint="give another --config FILE, or unset OPSCTL_CONFIG to have it found",
-                code="settings-missing",
-            )
-        return path, _root_of(path)
-    folders = (start, *start.parents)
-    for folder in folders:
-        found = [folder / name for name in _NAMES if _is_file(folder / name)]
-        if len(found) > 1:
-            raise OpsError(
-                "Two settings files were found",
-                why=f"{found[0]} and {found[1]}",
-                hint=f"remove one, or say which: --config {found[0]}",
-                code="settings-ambiguous",
-            )
-        if found:
-            return found[0], _root_of(found[0])
-    return None, next((folder for folder in folders if _others(folder)), start)
-
-
-def _is_file(path: Path) -> bool:
-    # Not Path.is_file, which raises where a directory above may not be looked into.
-    return os.path.isfile(path)  # noqa: PTH113
-
-
-def _root_of(path: Path) -> Path:
-    return path.parent.parent if path.parent.name == "config" else path.parent
-
-
-def _others(root: Path) -> list[Path]:
-    return sorted(path for path in root.glob(_OTHERS) if _is_file(path))
-
-
 def _read_mapping(path: Path, origins: dict[str, str]) -> dict[str, Any]:
     """Return the keys of a file, and put the line of each into `origins`."""
     try:
@@ -160,7 +114,7 @@ def _add_environments(data: dict[str, Any], origins: dict[str, str], root: Path)
     environments = data.get("environments", {})
     if not isinstance(environments, dict):
         return  # the models will say so
-    for path in _others(root):
+    for path in made_environments(root):
         lines: dict[str, str] = {}
         found = _read_mapping(path, lines)
         name = found.get("name")

@@ -105,6 +105,11 @@ def _decode(data: bytes | str, source: str) -> str:
     return text
 
 
+def _open_brackets(text: str) -> int:
+    """Return how many brackets are open at the end, taking those in quotes for brackets, too."""
+    return sum(map(text.count, "[{")) - sum(map(text.count, "]}"))
+
+
 class _Builder:
     """Builds data from parser events; one per document."""
 
@@ -128,6 +133,10 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = (mark.line + 1, mark.column + 1) if mark is not None else None
+            # From 6.0.4 on the scanner itself gives up some depths before we could.
+            if mark is not None and _open_brackets(text[: mark.index]) > _MAX_DEPTH:
+                what = f"is nested deeper than {_MAX_DEPTH}"
+                _refuse(self._source, place, what, "settings are kept plain", "too-deep")
             _refuse(self._source, place, "is not valid YAML", _quiet(error.problem), "syntax")
         except yaml.reader.ReaderError as error:
             place = _place_of(text[: error.position])

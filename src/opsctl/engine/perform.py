@@ -12,8 +12,9 @@ from opsctl.core.errors import OpsError
 from opsctl.core.process import run_program
 from opsctl.core.secrets import resolve_secret, without_secrets
 
-_LOCK_STATES = ("55P03", "40P01")
-"""lock_not_available and deadlock_detected: the transaction was rolled back, try again."""
+_LOCK_STATES = ("55P03", "40P01", "55006")
+"""lock_not_available, deadlock_detected, object_in_use (a database with somebody in it): the
+transaction was rolled back, try again."""
 
 
 class OutcomeUnknown(Exception):
@@ -44,7 +45,7 @@ def perform(action: Action, *, waiting: Callable[[str], None]) -> Answer:
     if isinstance(action, Command):
         answer = _command(action)
         if answer.code != 0:
-            raise OutcomeUnknown(f"exit code {answer.code}: {_last_line(answer.text)}")
+            raise OutcomeUnknown(f"exit code {answer.code}: {_end_of(answer.text)}")
         return answer
     if isinstance(action, Request):
         answer = _request(action)
@@ -56,10 +57,13 @@ def perform(action: Action, *, waiting: Callable[[str], None]) -> Answer:
     raise TypeError("a manual action is a person's")
 
 
-def ask(probe: Probe) -> tuple[str, str]:
-    """Return (word, detail): applied, absent, blocked or unknown."""
+def ask(probe: Probe, *, once: bool = False) -> tuple[str, str]:
+    """Return (word, detail): applied, absent, blocked or unknown.
+
+    `once` leaves out the further attempts: before a step acts there is nothing to wait for.
+    """
     word, detail = "unknown", ""
-    for attempt in range(max(probe.attempts, 1)):
+    for attempt in range(1 if once else max(probe.attempts, 1)):
         if attempt:
             time.sleep(probe.pause_s)
         word, detail = _ask_once(probe)
@@ -84,8 +88,13 @@ def _ask_once(probe: Probe) -> tuple[str, str]:
         return "unknown", str(error)
     except OpsError as error:
         return "unknown", f"{error.what}: {error.why}"
-    wrong = _mismatch(probe.expect, answer, of_program=isinstance(action, Command))
-    return ("absent", wrong) if wrong else ("applied", "")
+    of_program = isinstance(action, Command)
+    if answer.code in probe.expect.unsure:
+        said = _end_of(answer.text) if of_program else ""
+        return "unknown", said or f"the answer was {answer.code}"
+    said = _last_line(answer.text) if of_program and probe.tells else ""
+    wrong = _mismatch(probe.expect, answer, of_program=of_program)
+    return ("absent", said or wrong) if wrong else ("applied", said)
 
 
 def _mismatch(expect: Expect, answer: Answer, *, of_program: bool) -> str:
@@ -227,6 +236,12 @@ def _request(action: Request) -> Answer:
     return Answer(response.status_code, text)
 
 
+def _end_of(text: str) -> str:
+    """Return the last lines of what a program said: the last one alone rarely says why."""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    return "; ".join(lines[-4:])[:400]
+
+
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else ""
+    return lines[-1][:300] if lines else ""

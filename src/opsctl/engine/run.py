@@ -313,7 +313,8 @@ class Engine:
             return self._manual(run, step)
         redo = progress.redo(step.id)
         if step.check is not None:
-            word, detail = ask(step.check)
+            # What was cut off may still be taking effect, and is worth waiting for.
+            word, detail = ask(step.check, once=not progress.unsure(step.id))
             if word == "applied":
                 self._write(run, "verified", step=step.id, data={"by": "found done"})
                 return ended("already")
@@ -359,21 +360,24 @@ class Engine:
         return StepOutcome(step.id, step.title, "unknown", detail)
 
     def _verify(self, run: str, step: Step) -> StepOutcome:
+        said = ""
         if step.check is not None:
             word, detail = ask(step.check)
             if word != "applied":
                 text = f"it ran, and its check says {word}" + (f": {detail}" if detail else "")
                 return StepOutcome(step.id, step.title, "failed", text)
-        self._write(run, "verified", step=step.id, data={})
-        return StepOutcome(step.id, step.title, "done")
+            said = detail if step.check.tells else ""
+        self._write(run, "verified", step=step.id, data={"said": said} if said else {})
+        return StepOutcome(step.id, step.title, "done", said)
 
     def _look(self, run: str, step: Step) -> StepOutcome:
         if step.check is None:
             raise TypeError(f"step {step.id} has no check")
         word, detail = ask(step.check)
         if word == "applied":
-            self._write(run, "verified", step=step.id, data={})
-            return StepOutcome(step.id, step.title, "done")
+            said = detail if step.check.tells else ""
+            self._write(run, "verified", step=step.id, data={"said": said} if said else {})
+            return StepOutcome(step.id, step.title, "done", said)
         return StepOutcome(step.id, step.title, "failed", detail or f"the answer was {word}")
 
     def _manual(self, run: str, step: Step) -> StepOutcome:

@@ -3,5 +3,8 @@
 What comes from outside is shown and never obeyed: every word of it passes `opsctl.render.safe`.
 """
 
-FORMATS = ("text", "json", "junit", "github", "markdown")
+FORMATS = ("text", "json", "junit", "sarif", "github", "markdown")
 """The names of the formats, the default first."""
+
+MONITORING_FORMATS = ("openmetrics", "nagios")
+"""Those of other systems that watch; the rooms that have numbers name them in their row."""

@@ -7,12 +7,14 @@ import math
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opsctl.core.errors import OpsError
-from opsctl.core.plan import Plan, plan_to_json
 from opsctl.core.report import Finding, Report, Status
 from opsctl.render.words import error_status
+
+if TYPE_CHECKING:
+    from opsctl.core.plan import Plan
 
 _SCHEMA_VERSION = 1
 _ERROR_PARTS = {"code", "what", "why", "hint"}
@@ -39,6 +41,8 @@ def report(report: Report, *, width: int, color: bool) -> str:
 
 def plan(plan: Plan, *, width: int, color: bool, verbose: bool) -> str:
     """Return the plan: whole, with its hash."""
+    from opsctl.core.plan import plan_to_json
+
     return _document(
         command=plan.command,
         environment=plan.environment,

@@ -115,13 +115,17 @@ def _grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _tables(tables: Iterable[Table]) -> Iterable[str]:
     for table in map(even, tables):
-        if table.title:
+        if table.folded:
+            yield f"<details><summary>{_inline(table.title)}</summary>"
+        elif table.title:
             yield f"### {_inline(table.title)}"
         if table.rows:
             rows = [[_inline(cell) for cell in row] for row in table.rows]
             yield _grid([_inline(name) for name in table.columns], rows)
         else:
             yield "none"
+        if table.folded:
+            yield "</details>"
 
 
 def _finding_row(finding: Finding) -> Sequence[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from opsctl.render import FORMATS
+from opsctl.render import FORMATS, MONITORING_FORMATS
 
 if TYPE_CHECKING:
     from opsctl.core.errors import OpsError
@@ -17,8 +17,10 @@ def render_report(report: Report, format: str, *, width: int = 80, color: bool =
     """Return the report as one document that ends in a newline.
 
     `width` and `color` matter to text alone; without `color` it holds no escape sequence.
-    Raises ValueError for a format that is not in FORMATS.
+    Raises ValueError for a format that is neither in FORMATS nor the report's own.
     """
+    if format in report.own:
+        return report.own[format]()
     if format == "text" and report.text is not None:
         # Without the module of the format: it imports Rich, and such a text is to be quick.
         from opsctl.render.safe import safe
@@ -57,7 +59,15 @@ def render_error(
     )
 
 
+def exit_code(what: Report | OpsError, format: str) -> int:
+    """Return the exit code of a report or an error that is shown in `format`.
+
+    It is the same for every format but one: Nagios knows the codes of its own plugins alone.
+    """
+    return int(_module(format).exit_code(what)) if format == "nagios" else int(what.exit)
+
+
 def _module(format: str) -> Any:
-    if format not in FORMATS:
+    if format not in FORMATS + MONITORING_FORMATS:
         raise ValueError(f"unknown format: {format!r}")
     return importlib.import_module(f"opsctl.render.{format}")

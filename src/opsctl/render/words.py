@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from opsctl.core.errors import Exit, OpsError
-from opsctl.core.plan import Irreversible, Plan
 from opsctl.core.report import Finding, Report, Severity, Status, Table
+
+if TYPE_CHECKING:
+    from opsctl.core.plan import Plan
 
 HASH_SHOWN = 12
 """Characters of a plan's hash shown to a person."""
@@ -39,6 +43,14 @@ def count_findings(report: Report) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
+def has_warnings(report: Report) -> bool:
+    """Whether something is not well, though nothing is wrong."""
+    return any(
+        finding.status is not Status.OK and finding.severity is Severity.WARNING
+        for finding in report.findings
+    )
+
+
 def word(finding: Finding) -> str:
     """Return a finding's status in a word: a failed warning is a `warning`, not a failure."""
     if finding.status is Status.FAILED and finding.severity is not Severity.ERROR:
@@ -50,7 +62,7 @@ def even(table: Table) -> Table:
     """Return the table with as many cells in each row as there are columns; no cell is lost."""
     most = max(map(len, (table.columns, *table.rows)))
     columns, *rows = (cells + ("",) * (most - len(cells)) for cells in (table.columns, *table.rows))
-    return Table(table.title, columns, tuple(rows))
+    return Table(table.title, columns, tuple(rows), table.folded)
 
 
 def span(milliseconds: float) -> str:
@@ -78,6 +90,9 @@ def number(count: int | None) -> str:
 
 def how_to_undo(plan: Plan) -> tuple[str, ...]:
     """Return how the plan is taken back, a line each; a line per step that cannot be."""
+    # Late, for reports know no plan and are to be quick.
+    from opsctl.core.plan import Irreversible
+
     lines = [
         f"step {index} cannot be undone: {step.undo.because}"
         for index, step in enumerate(plan.steps, 1)
