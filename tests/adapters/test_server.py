@@ -62,6 +62,8 @@ def test_it_starts_stops_and_keeps_its_port(running: Server) -> None:
 def test_it_moves_when_its_port_was_taken(running: Server) -> None:
     running.stop()
     with socket.socket() as other:
+        # The port is just left: the kernel would keep it for a while.
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", running.port))
         other.listen()
         taken = running.port

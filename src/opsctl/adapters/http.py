@@ -1,31 +1,45 @@
-"""HTTP as a client sees it: one GET with every phase told apart, never following a redirect."""
+"""HTTP as a client sees it: some endpoints asked at once, never following a redirect."""
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import socket
-import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
+from opsctl.adapters.event_loop import EventLoop
+from opsctl.adapters.http_request import Ask
+from opsctl.adapters.probed import Answer
+from opsctl.adapters.prober import Prober
 from opsctl.core.action import Expect, Probe, Request
 from opsctl.core.errors import OpsError
 from opsctl.core.secrets import resolve_secret, without_secrets
-from opsctl.core.settings import HealthEndpoint
 
-_MAX_BODY_BYTES = 256 * 1024
-_CONCURRENCY = 16
+if TYPE_CHECKING:
+    from opsctl.core.settings import HealthEndpoint
 
 Failure = Literal["dns", "connect", "tls", "timeout", "protocol", "secret", "network"]
 """Where it failed. network: this machine has no way out; secret: a header's value is missing."""
 
+_FAILURES: dict[str, Failure] = {
+    "dns": "dns",
+    "resolver": "dns",
+    "timeout": "timeout",
+    "secret": "secret",
+    "no-route": "network",
+    "own-limit": "network",
+    "protocol": "protocol",
+    "too-large": "protocol",
+    "closed": "protocol",
+    "bad-url": "protocol",
+}
+"""Reasons of the prober; any other is of a connection or of TLS."""
+
 
 @dataclass(frozen=True)
 class Fetched:
-    """What became of one GET."""
+    """What became of one request."""
 
     name: str
     url: str
@@ -41,8 +55,31 @@ class Fetched:
 
 
 def fetch_all(endpoints: Sequence[HealthEndpoint]) -> tuple[Fetched, ...]:
-    """GET all endpoints at once, each within its total time-out, and return them in order."""
-    return asyncio.run(_fetch_all(endpoints))
+    """Ask all endpoints at once, each within its total time-out, and return them in order."""
+    loop = EventLoop()
+    try:
+        prober = Prober(loop)
+        found: dict[int, Fetched] = {}
+        for index, endpoint in enumerate(endpoints):
+            try:
+                headers = {name: resolve_secret(ref) for name, ref in endpoint.headers.items()}
+            except OpsError as error:
+                said = f"{error.what}: {error.why}"
+                found[index] = Fetched(endpoint.name, endpoint.url, failure="secret", detail=said)
+                continue
+            ask = Ask(
+                endpoint.name,
+                endpoint.url,
+                method=endpoint.method,
+                headers=headers,
+                timeout_s=endpoint.timeout_s,
+            )
+            prober.prepare(ask)
+            prober.send(ask, due=time.monotonic(), done=partial(_keep, found, index))
+        loop.run(lambda: len(found) == len(endpoints))
+        return tuple(found[index] for index in range(len(endpoints)))
+    finally:
+        loop.close()
 
 
 def endpoint_probe(endpoint: HealthEndpoint) -> Probe:
@@ -56,79 +93,26 @@ def endpoint_probe(endpoint: HealthEndpoint) -> Probe:
     return Probe(request, Expect(status=endpoint.status), attempts=3, pause_s=1.0)
 
 
-async def _fetch_all(endpoints: Sequence[HealthEndpoint]) -> tuple[Fetched, ...]:
-    import httpx
-
-    limit = asyncio.Semaphore(_CONCURRENCY)
-    # The total time-out is `_fetch`'s own.
-    async with httpx.AsyncClient(follow_redirects=False, timeout=None) as client:  # noqa: S113
-
-        async def one(endpoint: HealthEndpoint) -> Fetched:
-            async with limit:
-                return await _fetch(client, endpoint)
-
-        return tuple(await asyncio.gather(*(one(each) for each in endpoints)))
-
-
-async def _fetch(client: object, endpoint: HealthEndpoint) -> Fetched:
-    import httpx
-
-    if not isinstance(client, httpx.AsyncClient):
-        raise TypeError("an httpx client is needed")
-    began = time.monotonic()
-
-    def failed(failure: Failure, detail: str) -> Fetched:
-        took_ms = (time.monotonic() - began) * 1000
-        return Fetched(endpoint.name, endpoint.url, failure=failure, detail=detail, took_ms=took_ms)
-
-    try:
-        headers = {name: resolve_secret(value) for name, value in endpoint.headers.items()}
-    except OpsError as error:
-        return failed("secret", f"{error.what}: {error.why}")
-    try:
-        # A per-read time-out is no total: a dripping server holds it for ever.
-        async with asyncio.timeout(endpoint.timeout_s):
-            async with client.stream("GET", endpoint.url, headers=headers) as response:
-                body = b""
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) >= _MAX_BODY_BYTES:
-                        break
-            return Fetched(
-                endpoint.name,
-                endpoint.url,
-                status=response.status_code,
-                took_ms=(time.monotonic() - began) * 1000,
-                headers={
-                    name.lower(): without_secrets(value, headers.values())
-                    for name, value in response.headers.items()
-                },
-                body=without_secrets(
-                    body[:_MAX_BODY_BYTES].decode(errors="replace"), headers.values()
-                ),
-            )
-    except TimeoutError:
-        return failed("timeout", f"no whole answer within {endpoint.timeout_s:g} s")
-    except httpx.ConnectError as error:
-        return failed(*_why_no_connection(error))
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        return failed("protocol", f"the answer broke off: {type(error).__name__}")
+def _keep(found: dict[int, Fetched], index: int, answer: Answer) -> None:
+    ask, secrets = answer.ask, tuple(answer.ask.headers.values())
+    if answer.failure is not None:
+        found[index] = Fetched(
+            ask.name,
+            ask.url,
+            failure=_failure(answer.failure.reason),
+            detail=without_secrets(answer.failure.said, secrets),
+            took_ms=answer.own_ms,
+        )
+        return
+    found[index] = Fetched(
+        ask.name,
+        ask.url,
+        status=answer.status,
+        took_ms=answer.own_ms,
+        headers={name: without_secrets(value, secrets) for name, value in answer.headers.items()},
+        body=without_secrets(answer.body.decode(errors="replace"), secrets),
+    )
 
 
-def _why_no_connection(error: BaseException) -> tuple[Failure, str]:
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, socket.gaierror):
-            return "dns", "the host name could not be resolved"
-        if isinstance(seen, ssl.SSLError):
-            reason = getattr(seen, "verify_message", "") or seen.reason or "no common ground"
-            return "tls", f"the TLS handshake failed: {reason}"
-        if isinstance(seen, ConnectionRefusedError):
-            return "connect", "the connection was refused"
-        if isinstance(seen, OSError) and seen.errno in _NO_WAY_OUT:
-            return "network", "this machine has no route to it"
-        seen = seen.__cause__ or seen.__context__
-    return "connect", "no connection could be made"
-
-
-_NO_WAY_OUT = (errno.ENETDOWN, errno.ENETUNREACH)
+def _failure(reason: str) -> Failure:
+    return _FAILURES.get(reason, "tls" if reason.startswith("tls") else "connect")

@@ -140,12 +140,13 @@ def dump_schema(url: str, *, major: int) -> Iterator[SchemaDump]:
 
     Raises OpsError `tool-missing` without a fitting pg_dump, `dump-failed` where it fails.
     """
-    needs_tls = _parts(url).get("sslmode", "prefer") in ("require", "verify-ca", "verify-full")
-    program = pg_program("pg_dump", at_least=major, tls=needs_tls)
+    program = pg_program("pg_dump", at_least=major, tls=needs_tls(url))
     with tempfile.TemporaryDirectory(prefix="opsctl-schema-") as folder:
         path = Path(folder) / "schema.dump"
         argv = [str(program), "--schema-only", "--format=custom", "--no-password"]
-        _run_pg([*argv, f"--file={path}"], url, what="The schema was not dumped")
+        # A migration that holds a table is not queued behind for ever: others queue behind us.
+        argv += ["--lock-wait-timeout=30000"]
+        run_pg([*argv, f"--file={path}"], url, what="The schema was not dumped")
         listing = run_program(
             [str(program.with_name("pg_restore" + program.suffix)), "-l", str(path)]
         )
@@ -169,23 +170,8 @@ def restore_schema(
         listing = Path(folder) / "list"
         listing.write_text("\n".join(lines) + "\n", encoding="utf-8")
         argv = [str(program), "--no-password", f"--use-list={listing}"]
-        text = _run_pg([*argv, str(dump.path)], url, what="The schema was not restored", ok=(0, 1))
+        text = run_pg([*argv, str(dump.path)], url, what="The schema was not restored", ok=(0, 1))
     return tuple(line for line in text.splitlines() if "error:" in line)
-
-
-def dump_database(url: str, path: Path, *, major: int, snapshot: str) -> None:
-    """Dump a whole database as of an exported snapshot; raises OpsError as `dump_schema` does."""
-    needs_tls = _parts(url).get("sslmode", "prefer") in ("require", "verify-ca", "verify-full")
-    program = pg_program("pg_dump", at_least=major, tls=needs_tls)
-    argv = [str(program), "--format=custom", "--no-password", f"--snapshot={snapshot}"]
-    _run_pg([*argv, f"--file={path}"], url, what="The database was not dumped")
-
-
-def restore_database(path: Path, url: str, *, major: int) -> None:
-    """Restore a dump into an empty database; the first error stops it."""
-    program = pg_program("pg_restore", at_least=major)
-    argv = [str(program), "--no-password", "--exit-on-error", "--jobs=2", str(path)]
-    _run_pg(argv, url, what="The database was not restored")
 
 
 @dataclass(frozen=True)
@@ -210,26 +196,54 @@ def parse_entry(line: str) -> DumpEntry:
     return DumpEntry(match["kind"], match["schema"], match["name"])
 
 
-def _run_pg(argv: list[str], url: str, *, what: str, ok: tuple[int, ...] = (0,)) -> str:
-    """Run one of PostgreSQL's programs on a database; the password goes by environment."""
+def run_pg(
+    argv: list[str],
+    url: str,
+    *,
+    what: str,
+    ok: tuple[int, ...] = (0,),
+    timeout_s: float = _DUMP_TIMEOUT_S,
+    on_stderr: Callable[[str], None] | None = None,
+) -> str:
+    """Run one of PostgreSQL's programs on a database and return its stderr.
+
+    The password goes by environment. Raises OpsError `dump-failed` for another exit code than
+    those that are `ok`.
+    """
     parts = _parts(url)
     password = parts.pop("password", None)
-    env = {"PGAPPNAME": "opsctl", "LC_MESSAGES": "C"}
+    env = {"PGAPPNAME": "opsctl", "LC_MESSAGES": "C", "LC_ALL": "C"}
     if password is not None:
         env["PGPASSWORD"] = password
     done = run_program(
-        [*argv, f"--dbname={conninfo.make_conninfo(**parts)}"], env=env, timeout_s=_DUMP_TIMEOUT_S
+        [*argv, f"--dbname={conninfo.make_conninfo(**parts)}"],
+        env=env,
+        timeout_s=timeout_s,
+        on_stderr=on_stderr,
     )
     if done.exit_code not in ok:
-        why = done.last_line.replace(password, "***") if password else done.last_line
+        complaints = [line for line in done.stderr.splitlines() if "error:" in line]
+        why = complaints[0] if complaints else done.last_line
         raise OpsError(
             what,
-            why=why or f"exit code {done.exit_code}",
+            why=(why.replace(password, "***") if password else why)
+            or f"exit code {done.exit_code}",
             hint="check that the role may read every schema of the database",
             code="dump-failed",
             exit=Exit.UNKNOWN,
         )
     return done.stderr
+
+
+def needs_tls(url: str) -> bool:
+    """Whether a connection URL insists on TLS."""
+    return _parts(url).get("sslmode", "prefer") in ("require", "verify-ca", "verify-full")
+
+
+def database_name(url: str) -> str:
+    """Return the database that a URL names, or the user's own."""
+    parts = _parts(url)
+    return parts.get("dbname") or parts.get("user", "postgres")
 
 
 def _parts(url: str) -> dict[str, str]:

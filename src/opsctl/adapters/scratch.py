@@ -61,11 +61,20 @@ class ScratchServer(Server):
 
 @contextmanager
 def scratch_server(
-    *, at_least: int = 0, extensions: Collection[str] = (), prefer: str | None = None
+    *,
+    at_least: int = 0,
+    extensions: Collection[str] = (),
+    prefer: str | None = None,
+    nearest: bool = False,
 ) -> Iterator[ScratchServer]:
-    """Start a server in a temporary directory; stop and remove it afterwards."""
+    """Start a server in a temporary directory; stop and remove it afterwards.
+
+    It is chosen as `choose_provider` says.
+    """
     _sweep()
-    provider = choose_provider(at_least=at_least, extensions=extensions, prefer=prefer)
+    provider = choose_provider(
+        at_least=at_least, extensions=extensions, prefer=prefer, nearest=nearest
+    )
     folder = Path(tempfile.mkdtemp(prefix="opsctl-scratch-"))
     (folder / "owner").write_text(str(os.getpid()), encoding="utf-8")
     if is_root():

@@ -68,19 +68,23 @@ class Server:
             pwfile = Path(folder) / "password"
             pwfile.write_text(password + "\n", encoding="utf-8")
             give(pwfile.parent)
-            self.data.mkdir(mode=0o700)
-            give(self.data)
+            # In a place of its own, then moved: an initdb whose parent was killed goes on for a
+            # moment, and when it fails it empties its directory, whosever that is by then.
+            made = Path(folder) / "data"
+            made.mkdir(mode=0o700)
+            give(made)
             self._run(
                 "initdb",
-                f"--pgdata={self.data}",
+                f"--pgdata={made}",
                 f"--username={self.user}",
                 f"--pwfile={pwfile}",
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
                 "--locale=C",
-                "--no-sync",
+                *(() if durable else ("--no-sync",)),
                 what="The PostgreSQL cluster was not created",
             )
+            made.rename(self.data)
         self._configure(free_port(), durable=durable)
         write_private(self._password_file, password + "\n")
 
@@ -184,9 +188,14 @@ class Server:
             "timezone = 'UTC'",
             "log_timezone = 'UTC'",
         ]
+        if durable and "pg_stat_statements" in self.provider.extensions:
+            # As hosted databases do. A scratch server's statistics nobody reads.
+            lines.append("shared_preload_libraries = 'pg_stat_statements'")
         if not durable:
             lines += ["fsync = off", "synchronous_commit = off", "full_page_writes = off"]
             lines += ["wal_level = minimal", "max_wal_senders = 0", "autovacuum = off"]
+            lines += ["maintenance_work_mem = 256MB", "max_wal_size = 8GB"]
+            lines += ["checkpoint_timeout = 1h"]
         (self.data / "opsctl.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
         give(self.data / "opsctl.conf")
         main = self.data / "postgresql.conf"

@@ -1,0 +1,278 @@
+"""Git's objects and lists of files, as bytes and in bulk, through the git program.
+
+It only reads: no lock is taken, no hook or other program that a repository names is started.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from opsctl.core.errors import Exit, OpsError
+from opsctl.core.process import Piped, find_program, piped_program
+
+_ENV = {
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "LC_ALL": "C",
+}
+_HARMLESS = (
+    *("-c", "core.fsmonitor=false"),
+    *("-c", "core.hooksPath=/dev/null"),
+    *("-c", "core.quotePath=false"),
+)
+
+
+class GitFailed(Exception):
+    """Git ended with an error; the message is its last line."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object as git lists it."""
+
+    id: bytes
+    """In hexadecimal."""
+    kind: bytes
+    size: int
+
+
+def list_files(folder: str) -> list[tuple[str, bool]]:
+    """Return (path within the folder, whether it is tracked), untracked but ignored left out.
+
+    Another repository within is a path that ends in a slash. Raises GitFailed.
+    """
+    words = ("ls-files", "-z", "-t", "--cached", "--others", "--exclude-standard", "--deduplicate")
+    found = []
+    for record in _records(folder, *words):
+        name = os.fsdecode(record[2:])
+        found.append((name, record[:1] != b"?"))
+    return found
+
+
+def git_directory(folder: str) -> str:
+    """Return the absolute path of the repository's common git directory; raises GitFailed."""
+    out = _output(folder, "rev-parse", "--path-format=absolute", "--git-common-dir")
+    return os.fsdecode(out.rstrip(b"\n"))
+
+
+def top_directory(folder: str) -> str:
+    """Return the work tree's top; raises GitFailed where there is none."""
+    return os.fsdecode(_output(folder, "rev-parse", "--show-toplevel").rstrip(b"\n"))
+
+
+def is_shallow(folder: str) -> bool:
+    """Whether the repository lacks the older part of its history."""
+    return _output(folder, "rev-parse", "--is-shallow-repository").strip() == b"true"
+
+
+def lacks_objects_on_purpose(folder: str) -> bool:
+    """Whether it is a partial clone, which asks its remote for objects when they are needed."""
+    with _run(folder, "config", "--get-regexp", r"^remote\..*\.promisor$") as program:
+        out = program.stdout.read()
+        program.wait()
+    return bool(out.strip())
+
+
+def commit_of(folder: str, revision: str) -> str:
+    """Return the id of the commit that a revision names.
+
+    Raises OpsError `no-such-revision` (exit 2).
+    """
+    words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    with _run(folder, *words) as program:
+        out = program.stdout.read()
+        code = program.wait()
+    if code != 0:
+        raise OpsError(
+            f"There is no commit {revision!r}",
+            why=f"git knows no such revision in {folder}",
+            hint="git log --oneline shows the commits; in CI, fetch enough of the history",
+            code="no-such-revision",
+        )
+    return out.decode().strip()
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file that differs: its blobs before and after, as ids; empty for none."""
+
+    path: str
+    old: bytes
+    new: bytes
+
+
+def staged_changes(folder: str) -> list[Change]:
+    """Return what differs between the index and the last commit; raises GitFailed."""
+    words = ("diff-index", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames")
+    with _run(folder, "rev-parse", "--verify", "--quiet", "HEAD") as program:
+        head = program.stdout.read().strip()
+        program.wait()
+    # Without a commit yet everything is new: the id of the empty tree.
+    return _changes(_records(folder, *words, head.decode() or _EMPTY_TREE, "--"))
+
+
+def changes_since(folder: str, commit: str) -> list[Change]:
+    """Return every change of every commit after `commit`; raises GitFailed."""
+    words = ("log", "--raw", "-z", "--no-abbrev", "--no-renames", "-m", "--format=")
+    return _changes(_records(folder, *words, f"{commit}..HEAD", "--"))
+
+
+def commits_since(folder: str, commit: str) -> list[bytes]:
+    """Return the ids of the commits after `commit`; raises GitFailed."""
+    return _output(folder, "rev-list", f"{commit}..HEAD", "--").split()
+
+
+_EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+
+def _changes(records: Iterator[bytes]) -> list[Change]:
+    found = []
+    for record in records:
+        record = record.lstrip(b"\n")
+        if not record.startswith(b":"):
+            continue
+        old_mode, mode, old, new, _ = record[1:].split(b" ")
+        path = os.fsdecode(next(records))
+        if mode in (b"160000", b"000000"):
+            continue
+        old = b"" if old_mode in (b"000000", b"160000") else old
+        found.append(Change(path, old, new))
+    return found
+
+
+def list_object_ids(folder: str) -> list[bytes]:
+    """Return the ids of all objects, reachable or not; raises GitFailed."""
+    words = ("cat-file", "--batch-all-objects", "--unordered", "--batch-check=%(objectname)")
+    return _output(folder, *words, "--buffer").split(b"\n")[:-1]
+
+
+def list_objects(folder: str, only: set[bytes] | None = None) -> list[Entry]:
+    """Return all objects with kind and size, in the order in which they lie on disk.
+
+    Raises GitFailed. With `only`, of those alone.
+    """
+    words = ("cat-file", "--batch-all-objects", "--unordered", "--buffer",
+             "--batch-check=%(objectname) %(objecttype) %(objectsize)")  # fmt: skip
+    found = []
+    for line in _output(folder, *words).split(b"\n")[:-1]:
+        id_, kind, *size = line.split(b" ")
+        if only is None or id_ in only:
+            # A broken object is listed as missing, without a size.
+            found.append(Entry(id_, kind, int(size[0]) if size else 0))
+    return found
+
+
+def read_objects(folder: str, ids: Sequence[bytes]) -> Piped:
+    """Start reading objects; stdout gives `id kind size`, a line, then bytes and a line end.
+
+    An object that is missing gives `id missing`. Use it as a context.
+    """
+    return _run(
+        folder, "cat-file", "--batch", "--buffer", feed=b"\n".join(ids) + b"\n" if ids else b""
+    )
+
+
+@dataclass(frozen=True)
+class Introduced:
+    """Where an object came into the history."""
+
+    commit: str
+    author: str
+    date: str
+    path: str
+
+
+def introductions(
+    folder: str, commits: Sequence[bytes], wanted: set[bytes], *, merges: bool
+) -> dict[bytes, Introduced]:
+    """Return for each wanted blob the oldest commit, of those given, that brought it in.
+
+    Raises GitFailed. Without `merges` only what differs in commits with one parent is seen,
+    which is a third of the time.
+    """
+    words = ["log", "--stdin", "--no-walk=unsorted", "--raw", "-z", "--no-abbrev", "--no-renames",
+             "--root", "--format=%x01%H%x02%an%x02%aI%x02%ct"]  # fmt: skip
+    words.append("-m" if merges else "--no-merges")
+    feed = b"\n".join(commits) + b"\n"
+    oldest: dict[bytes, tuple[int, Introduced]] = {}
+    about: tuple[str, str, str, int] = ("", "", "", 0)
+    with _run(folder, *words, feed=feed) as program:
+        records = _parts(program.stdout)
+        for record in records:
+            head, _, rest = record.lstrip(b"\n").partition(b"\x01")
+            if rest:
+                commit, author, date, when = rest.split(b"\n")[0].split(b"\x02")
+                about = (
+                    commit.decode(),
+                    author.decode("utf-8", "replace"),
+                    date.decode(),
+                    int(when),
+                )
+                record = rest.partition(b"\n")[2]
+            else:
+                record = head
+            if not record.startswith(b":"):
+                continue
+            path = next(records, b"")
+            new = record.split(b" ")[3]
+            if new in wanted:
+                known = oldest.get(new)
+                if known is None or about[3] < known[0]:
+                    found = Introduced(about[0], about[1], about[2], os.fsdecode(path))
+                    oldest[new] = (about[3], found)
+        program.wait()
+    return {id_: found for id_, (_, found) in oldest.items()}
+
+
+def index_blobs(folder: str) -> set[bytes]:
+    """Return the ids of the blobs that are checked out; raises GitFailed."""
+    return {record.split(b" ")[1] for record in _records(folder, "ls-files", "-s", "-z")}
+
+
+def _run(folder: str, *words: str, feed: bytes | None = None) -> Piped:
+    program = find_program("git", hint="install git")
+    return piped_program((program, *_HARMLESS, *words), env=_ENV, cwd=folder, feed=feed)
+
+
+def _output(folder: str, *words: str) -> bytes:
+    with _run(folder, *words) as program:
+        out = program.stdout.read()
+        if program.wait() != 0:
+            raise GitFailed(_last_line(program))
+    return out
+
+
+def _records(folder: str, *words: str) -> Iterator[bytes]:
+    return iter(_output(folder, *words).split(b"\0")[:-1])
+
+
+def _parts(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield what NULs part in a stream."""
+    held = b""
+    while data := stream.read(1 << 20):
+        parts = (held + data).split(b"\0")
+        held = parts.pop()
+        yield from parts
+    if held:
+        yield held
+
+
+def _last_line(program: Piped) -> str:
+    lines = program.stderr_text().strip().splitlines()
+    return lines[-1] if lines else "git ended with an error"
+
+
+def git_error(error: GitFailed, folder: str) -> OpsError:
+    """Return an error for a person (exit 3)."""
+    return OpsError(
+        f"git could not read the repository in {folder}",
+        why=str(error),
+        hint=f"git -C {folder} fsck",
+        code="git-failed",
+        exit=Exit.UNKNOWN,
+    )
