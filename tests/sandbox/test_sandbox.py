@@ -111,6 +111,31 @@ def test_two_at_once_do_not_break_one_another(box: Box) -> None:
     assert box.opsctl("sandbox", "status").returncode == 0
 
 
+def test_the_control_planes_come_back_with_what_they_knew_and_fail_on_demand(box: Box) -> None:
+    before = box.data("sandbox", "status")["planes"]
+    assert {"vercel", "supabase", "github", "slack", "statuspage"} == set(before)
+    live = box.data("rollback", "app", "status")
+    assert 4 == len(live["targets"])
+    pushed = box.data("sandbox", "plane", "vercel", "push", "--data", '{"commit": "f00d"}')
+
+    assert box.opsctl("sandbox", "down").returncode == 0
+    assert box.opsctl("rollback", "app", "status").returncode == 3
+    assert box.opsctl("sandbox", "up").returncode == 0
+
+    after = box.data("rollback", "app", "status")
+    assert (pushed["id"], before) == (after["live"], box.data("sandbox", "status")["planes"])
+    for times in ("1", "99"):
+        fault = box.opsctl("sandbox", "fault", "vercel", "error-before", "--times", times)
+        assert fault.returncode == 0, fault.stderr
+        # One error is tried again, as every read is; the other lasts.
+        expected = 0 if times == "1" else 3
+        assert box.opsctl("rollback", "app", "status").returncode == expected
+    assert box.opsctl("sandbox", "plane", "vercel", "calm").returncode == 0
+    assert box.opsctl("rollback", "app", "status").returncode == 0
+    assert box.opsctl("sandbox", "fault", "vercel", "nonsense").returncode == 2
+    assert box.opsctl("sandbox", "plane", "nothing", "calm").returncode == 2
+
+
 def test_acts_have_no_dry_run(box: Box) -> None:
     refused = box.opsctl("sandbox", "reset", "--dry-run", "--format", "json")
 

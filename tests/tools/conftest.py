@@ -1,4 +1,4 @@
-"""The real supabase and prisma, installed once from the lock file beside this one."""
+"""The real supabase, prisma, vercel and octokit, installed once from the lock file here."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def node_modules() -> Path:
     if missing:
         why = f"{' and '.join(missing)} not found on the PATH"
         if os.environ.get("CI", "").lower() in ("1", "true"):
-            pytest.fail(f"CI must drive the real supabase and prisma: {why}")
+            pytest.fail(f"CI must drive the real tools: {why}")
         pytest.skip(why)
     files = [HERE / "package.json", HERE / "package-lock.json"]
     key = hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]

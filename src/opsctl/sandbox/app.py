@@ -1,11 +1,13 @@
 """The sample application's HTTP side: two endpoints whose answers depend on the database.
 
-Run as `python -m opsctl.sandbox.app FOLDER PORT`; the folder holds `database-url`.
+Run as `python -m opsctl.sandbox.app FOLDER PORT`; the folder holds `database-url` and
+`app.name`. A third page, /.sandbox, says who answers, so that nobody is taken for it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,22 +22,27 @@ _PERSON = "00000000-0000-4000-8000-000000000001"
 def main() -> None:
     """Serve until killed."""
     folder, port = Path(sys.argv[1]), int(sys.argv[2])
-    url = (folder / "database-url").read_text(encoding="utf-8").strip()
+    own_name = (folder / "app.name").read_text(encoding="utf-8").strip()
 
     class Handler(_Handler):
-        """Knows the database."""
+        """Knows its sandbox."""
 
-        database = url
+        sandbox = folder
+        name = own_name
 
     ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 
 class _Handler(BaseHTTPRequestHandler):
-    database = ""
+    sandbox = Path()
+    name = ""
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Answer /api/health and /api/selftest."""
+        """Answer /api/health, /api/selftest and /.sandbox."""
+        if self.path == "/.sandbox":
+            self._answer(200, {"name": self.name, "pid": os.getpid()})
+            return
         checks = {"/api/health": self._health, "/api/selftest": self._selftest}
         check = checks.get(self.path.partition("?")[0])
         if check is None:
@@ -46,6 +53,8 @@ class _Handler(BaseHTTPRequestHandler):
             wrong = check()
         except psycopg.Error as error:
             wrong = f"the database said {error.sqlstate or 'nothing'}"
+        except OSError:
+            wrong = "the file database-url cannot be read"
         took_ms = round((time.monotonic() - began) * 1000, 1)
         document = {
             "status": "fail" if wrong else "pass",
@@ -58,6 +67,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep quiet: the log is for errors."""
+
+    @property
+    def database(self) -> str:
+        """The database's URL, read anew: a server that was started again may have moved."""
+        return (self.sandbox / "database-url").read_text(encoding="utf-8").strip()
 
     def _health(self) -> str:
         with psycopg.connect(self.database, connect_timeout=3) as connection:

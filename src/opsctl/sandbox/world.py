@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import importlib.resources
 import json
 import os
+import secrets
 import shutil
-import signal
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
-from opsctl.adapters.scratch import (
-    Server,
-    choose_provider,
-    free_port,
-    port_is_free,
-    write_private,
-)
-from opsctl.adapters.sql import split_statements
+from opsctl.adapters.contents import Contents, read_contents
+from opsctl.adapters.scratch import Server, choose_provider, providers, write_private
 from opsctl.core.errors import Exit, OpsError
-from opsctl.core.process import start_daemon
+from opsctl.sandbox.app_process import AppProcess
+from opsctl.sandbox.contents import fill, write_project
+from opsctl.sandbox.planes import PROJECT, REF, REPOSITORY
+from opsctl.sandbox.planes_process import PlanesProcess
 
 DATABASE = "app"
-_APP_START_TIMEOUT_S = 20.0
-_PACKAGE = "opsctl.sandbox"
+_DISCARD_ATTEMPTS = 20
+_DISCARD_PAUSE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -47,12 +39,17 @@ class State:
     postgres_port: int | None
     app_pid: int | None
     app_port: int | None
+    planes_pid: int | None
+    planes: Mapping[str, int]
+    """The port of each control plane, by kind."""
+    ills: tuple[str, ...]
+    """What the application says is wrong with it; of one that does not run nothing is known."""
     folder: Path
 
     @property
     def running(self) -> bool:
-        """Whether both processes run."""
-        return self.postgres_pid is not None and self.app_pid is not None
+        """Whether every process runs."""
+        return None not in (self.postgres_pid, self.app_pid, self.planes_pid)
 
 
 class World:
@@ -61,27 +58,47 @@ class World:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.folder = root / ".opsctl" / "sandbox"
+        self._app = AppProcess(self.folder)
+        self.planes = PlanesProcess(self.folder)
 
     def up(self, *, postgres: str | None, say: Callable[[str], None]) -> bool:
-        """Make what is missing and start what does not run; return whether anything was done."""
+        """Make what is missing and start what does not run; return whether anything was done.
+
+        Raises OpsError `sandbox-postgres` (exit 2) where another PostgreSQL is asked for than
+        the sandbox was made with.
+        """
         with self._alone():
-            if self.state().running:
-                return False
-            if not (self.folder / "made").exists():
+            if not self._made.exists():
                 self._make(postgres=postgres, say=say)
+            elif postgres not in (None, self._provider_record()["name"]):
+                raise OpsError(
+                    f"The sandbox was not made with the {postgres} PostgreSQL",
+                    why=f"it was made with the {self._provider_record()['name']} one",
+                    hint=f"opsctl sandbox reset --postgres {postgres}",
+                    code="sandbox-postgres",
+                )
+            elif self.state().running:
+                return False
+            planes = self.planes.pid is None
+            if planes:
+                say("Starting the control planes")
+                self._seed_planes()
+                self.planes.begin()  # beside what follows
             server = self._server()
             if not server.is_running:
                 say("Starting PostgreSQL")
                 server.start()
-                self._write_url(server)
-            if self._app_pid() is None:
+            self._write_url(server)  # it may have had to move to another port
+            if self._app.pid is None:
                 say("Starting the sample application")
-                self._start_app()
+                self._app.start()
+            if planes:
+                self.planes.wait()
             self._write_environment()
         return True
 
     def down(self) -> bool:
-        """Stop both processes; return whether any ran."""
+        """Stop every process; return whether any ran."""
         if not self.folder.exists():
             return False
         with self._alone():
@@ -89,10 +106,14 @@ class World:
 
     def reset(self, *, postgres: str | None, say: Callable[[str], None]) -> None:
         """Throw the sandbox away, make it anew and start it."""
+        if postgres is not None:
+            choose_provider(prefer=postgres)  # before anything is thrown away
         if self.folder.exists():
             with self._alone():
                 say("Removing the old sandbox")
                 self._stop()
+                # First what says that it is whole: a reset that is cut off is made again by up.
+                self._made.unlink(missing_ok=True)
                 for path in self.folder.iterdir():
                     if path.name == "lock":
                         continue
@@ -104,19 +125,48 @@ class World:
 
     def state(self) -> State:
         """Return what exists and runs."""
-        if not (self.folder / "made").exists():
-            return State(False, "", None, None, None, None, self.folder)
+        if not self._made.exists():
+            return State(False, "", None, None, None, None, None, {}, (), self.folder)
         server = self._server()
-        port_file = self.folder / "app.port"
+        app_pid = self._app.pid
         return State(
             made=True,
             postgres=f"{server.provider.name} {server.provider.version}",
             postgres_pid=server.pid,
             postgres_port=server.port,
-            app_pid=self._app_pid(),
-            app_port=int(port_file.read_text(encoding="utf-8")) if port_file.exists() else None,
+            app_pid=app_pid,
+            app_port=self._app.port,
+            planes_pid=self.planes.pid,
+            planes=self.planes.ports,
+            ills=self._app.ills() if app_pid is not None else (),
             folder=self.folder,
         )
+
+    def contents(self) -> Contents:
+        """Return what is in the database: rows and a hash per table, sequences."""
+        return read_contents(self._database_url(), jobs=2)
+
+    def write_rows(self) -> int:
+        """Write rows as the application would, and return how many."""
+        with psycopg.connect(self._database_url(), autocommit=True) as connection:
+            return connection.execute(_WRITE).rowcount
+
+    def destroy(self) -> None:
+        """Do to the data what a bad night does: drop a table, empty another, spoil a third."""
+        with psycopg.connect(self._database_url(), autocommit=True) as connection:
+            connection.execute(_DESTROY)
+
+    def _database_url(self) -> str:
+        return (self.folder / "database-url").read_text(encoding="utf-8").strip()
+
+    @property
+    def _made(self) -> Path:
+        """The file that says that the sandbox was made to the end."""
+        return self.folder / "made"
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "postgres" / "data"
 
     def _make(self, *, postgres: str | None, say: Callable[[str], None]) -> None:
         say("Making a PostgreSQL cluster")
@@ -125,140 +175,73 @@ class World:
             self.folder / "provider.json",
             json.dumps({"name": provider.name, "major": provider.major}),
         )
-        data = self.folder / "postgres" / "data"
-        if data.exists():
+        if self._data.parent.exists():
             # A first start that was cut off: nothing in it is worth keeping.
             self._server().stop()
-            shutil.rmtree(data.parent)
+            _discard(self._data.parent)
         server = self._server()
         server.create()
         server.start()
-        say("Filling it: schema, five migrations, some 45,000 rows")
+        say("Filling it: schema, five migrations, some 40,000 rows")
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{DATABASE}" TEMPLATE template0'.encode())
         self._write_url(server)
-        self._write_project()
-        self._fill(server.url(DATABASE))
-        write_private(self.folder / "app.port", str(free_port()))
-        write_private(self.folder / "made", "1\n")
-
-    def _fill(self, url: str) -> None:
-        migrations = self.folder / "app" / "supabase" / "migrations"
-        files = [path for path in sorted(migrations.glob("*.sql")) if ".down." not in path.name]
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.prepare_threshold = None
-            connection.execute(_resource("baseline.sql"))
-            connection.execute(_PRISMA_TABLE)
-            for path in files:
-                if path == files[-1]:
-                    connection.execute(_resource("rows.sql"))
-                self._migrate(connection, path)
-            connection.execute(_resource("rows_after.sql"))
-            connection.execute("ANALYZE")
-
-    def _migrate(self, connection: psycopg.Connection[tuple[object, ...]], path: Path) -> None:
-        """Apply one migration and record it as both tools do."""
-        data = path.read_bytes()
-        version, _, name = path.stem.partition("_")
-        with connection.transaction():
-            connection.execute(data)
-            connection.execute(
-                "INSERT INTO supabase_migrations.schema_migrations VALUES (%s, %s, %s)",
-                (version, list(split_statements(data.decode())), name),
-            )
-            connection.execute(
-                "INSERT INTO public._prisma_migrations (id, checksum, finished_at, "
-                "migration_name, applied_steps_count) "
-                "VALUES (gen_random_uuid()::text, %s, now(), %s, 1)",
-                (hashlib.sha256(data).hexdigest(), path.stem),
-            )
-
-    def _write_project(self) -> None:
         app = self.folder / "app"
-        source = importlib.resources.files(_PACKAGE) / "project"
-        for entry in sorted(source.iterdir(), key=lambda each: each.name):
-            if not entry.name.endswith(".sql"):
-                continue
-            data = entry.read_bytes()
-            supabase = app / "supabase" / "migrations" / entry.name
-            name, down = entry.name.removesuffix(".sql"), "migration.sql"
-            if name.endswith(".down"):
-                name, down = name.removesuffix(".down"), "down.sql"
-                # Beside the migrations the real tool would take it for one.
-                supabase = supabase.parent / "down" / entry.name
-            for path in (supabase, app / "prisma" / "migrations" / name / down):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
-        for name, text in _PROJECT_FILES.items():
-            (app / name).parent.mkdir(parents=True, exist_ok=True)
-            (app / name).write_text(text, encoding="utf-8")
+        write_project(app)
+        fill(server.url(DATABASE), app=app)
+        write_private(self._made, "1\n")
+
+    def _seed_planes(self) -> None:
+        """Write what the control planes know at first, where nobody has."""
+        self.planes.prepare()
+        remote, app = self.folder / "remote.git", self.folder / "app"
+        if remote.exists() or (self.planes.folder / "vercel.json").exists():
+            return
+        from opsctl.sandbox.releases import seed_planes, write_history
+
+        commits = write_history(app, remote)
+        seed_planes(self.planes.folder, commits=commits, app=app, remote=remote)
 
     def _write_url(self, server: Server) -> None:
         write_private(self.folder / "database-url", server.url(DATABASE) + "\n")
 
     def _write_environment(self) -> None:
-        port = (self.folder / "app.port").read_text(encoding="utf-8").strip()
-        base = ".opsctl/sandbox"
-        text = _ENVIRONMENT.format(base=base, port=port)
+        text = _ENVIRONMENT.format(
+            base=".opsctl/sandbox",
+            port=self._app.port,
+            project=PROJECT,
+            ref=REF,
+            repository=REPOSITORY,
+            **{kind: f"http://127.0.0.1:{port}" for kind, port in self.planes.ports.items()},
+        )
         write_private(self.folder / "environment.yaml", text)
 
+    def _provider_record(self) -> dict[str, str]:
+        text = (self.folder / "provider.json").read_text(encoding="utf-8")
+        return {key: str(value) for key, value in json.loads(text).items()}
+
     def _server(self) -> Server:
-        found = json.loads((self.folder / "provider.json").read_text(encoding="utf-8"))
-        provider = choose_provider(at_least=found["major"], prefer=found["name"])
-        if provider.major != found["major"]:
+        record = self._provider_record()
+        major = int(record["major"])
+        fitting = [each for each in providers()
+                   if each.name == record["name"] and each.major == major]  # fmt: skip
+        if not fitting:
+            there = ", ".join(f"{each.name} {each.version}" for each in providers())
             raise OpsError(
-                "The sandbox was made by another version of PostgreSQL",
-                why=f"by {found['major']}; there is {provider.major} now",
+                "The PostgreSQL that the sandbox was made with is not there any more",
+                why=f"it was {record['name']} {major}; there is {there}",
                 hint="opsctl sandbox reset",
                 code="sandbox-version",
                 exit=Exit.UNKNOWN,
             )
-        return Server(provider, self.folder / "postgres" / "data")
-
-    def _start_app(self) -> None:
-        port = int((self.folder / "app.port").read_text(encoding="utf-8"))
-        if not port_is_free(port):
-            port = free_port()
-            write_private(self.folder / "app.port", str(port))
-        log = self.folder / "app.log"
-        pid = start_daemon(
-            [sys.executable, "-m", "opsctl.sandbox.app", str(self.folder), str(port)],
-            log=str(log),
-            cwd=str(self.folder),
-        )
-        write_private(self.folder / "app.pid", str(pid))
-        deadline = time.monotonic() + _APP_START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            if _answers(port):
-                return
-            time.sleep(0.05)
-        raise OpsError(
-            "The sample application did not start",
-            why=f"it did not answer on port {port} within {_APP_START_TIMEOUT_S:g} s",
-            hint=f"look at {log}",
-            code="sandbox-app",
-            exit=Exit.UNKNOWN,
-        )
-
-    def _app_pid(self) -> int | None:
-        """Return the application's process, if it answers on its port."""
-        pid_file, port_file = self.folder / "app.pid", self.folder / "app.port"
-        if not pid_file.exists() or not port_file.exists():
-            return None
-        pid = int(pid_file.read_text(encoding="utf-8"))
-        # After a reboot the number may be somebody else's: the answer on the port decides.
-        return pid if _answers(int(port_file.read_text(encoding="utf-8"))) else None
+        return Server(fitting[0], self._data)
 
     def _stop(self) -> bool:
-        stopped = False
-        pid = self._app_pid()
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-            stopped = True
-        (self.folder / "app.pid").unlink(missing_ok=True)
-        if (self.folder / "provider.json").exists() and (self.folder / "postgres").exists():
-            server = self._server()
+        stopped = self._app.stop()
+        stopped = self.planes.stop() or stopped
+        if self._data.exists():
+            # Any version can stop any other: reset must work when the old one is gone.
+            server = Server(providers()[0], self._data)
             stopped = server.is_running or stopped
             server.stop()
         return stopped
@@ -279,20 +262,15 @@ class World:
             os.close(descriptor)
 
 
-def _resource(name: str) -> bytes:
-    return (importlib.resources.files(_PACKAGE) / name).read_bytes()
-
-
-def _answers(port: int) -> bool:
-    url = f"http://127.0.0.1:{port}/api/health"
-    try:
-        with urllib.request.urlopen(url, timeout=3):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-
+_WRITE = b"""
+INSERT INTO public.audit_log (tenant_id, what)
+  SELECT 1 + n % 40, 'WRITTEN SINCE ' || n FROM generate_series(1, 250) n
+"""
+_DESTROY = b"""
+DROP TABLE public.invoices CASCADE;
+DELETE FROM public.audit_log;
+UPDATE public.tenants SET name = 'destroyed ' || id;
+"""
 
 _ENVIRONMENT = """\
 # Written by opsctl sandbox up.
@@ -301,6 +279,21 @@ environment:
   project: {base}/app
   database:
     url: file:{base}/database-url
+  vercel:
+    project: {project}
+    team: team_sandbox
+    token: file:{base}/planes/vercel.token
+    api: {vercel}
+  github:
+    repository: {repository}
+    environment: production
+    token: file:{base}/planes/github.token
+    api: {github}
+  supabase:
+    ref: {ref}
+    access_token: file:{base}/planes/supabase.token
+    api: {supabase}
+    status_page: {statuspage}
   health:
     - name: health
       url: http://127.0.0.1:{port}/api/health
@@ -308,34 +301,15 @@ environment:
       url: http://127.0.0.1:{port}/api/selftest
 """
 
-_PRISMA_TABLE = """
-CREATE TABLE public._prisma_migrations (
-  id varchar(36) PRIMARY KEY,
-  checksum varchar(64) NOT NULL,
-  finished_at timestamptz,
-  migration_name varchar(255) NOT NULL,
-  logs text,
-  rolled_back_at timestamptz,
-  started_at timestamptz NOT NULL DEFAULT now(),
-  applied_steps_count integer NOT NULL DEFAULT 0
-)
-"""
 
-_PROJECT_FILES = {
-    "supabase/config.toml": 'project_id = "sandbox"\n\n[db]\nmajor_version = 17\n',
-    "prisma/migrations/migration_lock.toml": 'provider = "postgresql"\n',
-    "prisma/schema.prisma": (
-        'generator client {\n  provider = "prisma-client-js"\n}\n\n'
-        'datasource db {\n  provider = "postgresql"\n  url      = env("DATABASE_URL")\n}\n'
-    ),
-    "prisma.config.ts": (
-        'import { PrismaPg } from "@prisma/adapter-pg";\n'
-        'import { defineConfig } from "prisma/config";\n\n'
-        "export default defineConfig({\n"
-        '  schema: "prisma/schema.prisma",\n'
-        "  experimental: { adapter: true },\n"
-        '  engine: "js",\n'
-        "  adapter: async () => new PrismaPg({ connectionString: process.env.DATABASE_URL }),\n"
-        "});\n"
-    ),
-}
+def _discard(folder: Path) -> None:
+    """Remove a folder into which an orphaned program may still write for a moment."""
+    moved = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")
+    folder.rename(moved)
+    for attempt in range(_DISCARD_ATTEMPTS):
+        try:
+            return shutil.rmtree(moved)
+        except OSError:
+            if attempt == _DISCARD_ATTEMPTS - 1:
+                raise
+            time.sleep(_DISCARD_PAUSE_S)
