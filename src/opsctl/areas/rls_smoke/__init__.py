@@ -1,0 +1,1 @@
+"""Row-level security, judged by what it does."""
