@@ -1,0 +1,1 @@
+"""Which queries are slow between two moments."""
