@@ -1,0 +1,1 @@
+"""What is wrong, step by step from the network to the rows."""
