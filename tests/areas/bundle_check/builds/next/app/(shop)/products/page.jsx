@@ -1,0 +1,3 @@
+export default function Page() {
+  return <a href="/products/1">one</a>;
+}

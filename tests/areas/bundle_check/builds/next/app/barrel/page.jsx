@@ -1,0 +1,5 @@
+import { Cart } from "../../parts";
+
+export default function Page() {
+  return <Cart />;
+}

@@ -1,0 +1,5 @@
+import Chart from "../../../parts/chart";
+
+export default function Page() {
+  return <Chart />;
+}

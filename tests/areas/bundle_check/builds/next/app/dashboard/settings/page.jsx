@@ -1,0 +1,5 @@
+import Cart from "../../../parts/cart";
+
+export default function Page() {
+  return <Cart />;
+}

@@ -1,0 +1,5 @@
+import Eager from "../../parts/eager";
+
+export default function Page() {
+  return <Eager />;
+}

@@ -1,0 +1,11 @@
+"use client";
+
+export default function Failed({ reset }) {
+  return (
+    <html lang="en">
+      <body>
+        <button onClick={reset}>Again</button>
+      </body>
+    </html>
+  );
+}

@@ -1,0 +1,5 @@
+import Later from "../../parts/later";
+
+export default function Page() {
+  return <Later />;
+}

@@ -1,0 +1,5 @@
+import Hero from "../parts/hero";
+
+export default function Page() {
+  return <Hero />;
+}

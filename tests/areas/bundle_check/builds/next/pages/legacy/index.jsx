@@ -1,0 +1,9 @@
+import Cart from "../../parts/cart";
+
+export default function Legacy() {
+  return (
+    <main>
+      <Cart />
+    </main>
+  );
+}

@@ -1,0 +1,9 @@
+import Later from "../../parts/later";
+
+export default function Page() {
+  return (
+    <main>
+      <Later />
+    </main>
+  );
+}

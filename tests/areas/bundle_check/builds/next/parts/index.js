@@ -1,0 +1,3 @@
+export { default as Cart } from "./cart";
+export { default as Hero } from "./hero";
+export { default as Panel } from "./panel";
