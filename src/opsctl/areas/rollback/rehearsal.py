@@ -14,7 +14,8 @@ from typing import Any
 
 import psycopg
 
-from opsctl.adapters import catalog, postgres, scratch
+from opsctl.adapters import catalog, postgres
+from opsctl.adapters.schema_clone import SchemaClone, schema_clone
 from opsctl.adapters.sql import (
     needs_no_transaction,
     quote_identifier,
@@ -24,15 +25,6 @@ from opsctl.adapters.sql import (
 )
 from opsctl.areas.rollback.facts import Unit
 from opsctl.core.errors import Exit, OpsError
-
-_ROLE_FLAGS = (
-    ("rolsuper", "SUPERUSER"),
-    ("rolinherit", "INHERIT"),
-    ("rolcreaterole", "CREATEROLE"),
-    ("rolcreatedb", "CREATEDB"),
-    ("rolreplication", "REPLICATION"),
-    ("rolbypassrls", "BYPASSRLS"),
-)
 
 
 @dataclass(frozen=True)
@@ -71,31 +63,24 @@ class Rehearsal:
     """A scratch server that knows the live database's schema, roles and role in use."""
 
     def __init__(
-        self,
-        server: scratch.ScratchServer,
-        *,
-        dump: postgres.SchemaDump,
-        user: str,
-        search_path: str,
-        history: tuple[str, ...],
+        self, base: SchemaClone, *, user: str, search_path: str, history: tuple[str, ...]
     ) -> None:
-        self._server = server
-        self._dump = dump
+        self._live = base
+        self._server = base.server
         self._user = user
         self._search_path = search_path
         self._history = history
         self._clone: str | None = None
         self._bases: dict[frozenset[str], str] = {}
         self._number = 0
-        self.missing_extensions: tuple[str, ...] = ()
-        self.same_major = True
+        self.missing_extensions = base.missing_extensions
+        self.same_major = base.same_major
 
     def clone(self) -> str:
         """Return the URL of a new database with the live schema and the tools' histories."""
         if self._clone is None:
             self._clone = self._name("clone")
-            url = self._server.create_database(self._clone)
-            postgres.restore_schema(self._dump, url, keep=self._restorable)
+            url, _ = self._live.restore(self._clone)
             self.run(url, self._history, as_user=False)
         return self._server.create_database(self._name("try"), template=self._clone)
 
@@ -188,23 +173,9 @@ class Rehearsal:
     def _base(self, created: frozenset[str]) -> str:
         if created not in self._bases:
             name = self._name("base")
-            url = self._server.create_database(name)
-
-            def keep(entry: postgres.DumpEntry) -> bool:
-                return self._restorable(entry) and _is_platform(entry, created)
-
-            postgres.restore_schema(self._dump, url, keep=keep)
+            self._live.restore(name, keep=lambda entry: _is_platform(entry, created))
             self._bases[created] = name
         return self._bases[created]
-
-    def _restorable(self, entry: postgres.DumpEntry) -> bool:
-        name = entry.name.split(" ")[0]
-        about_extension = entry.kind == "EXTENSION" or (
-            entry.kind == "COMMENT" and entry.name.startswith("EXTENSION ")
-        )
-        if entry.kind == "COMMENT":
-            name = entry.name.removeprefix("EXTENSION ").split(" ")[0]
-        return not (about_extension and name in self.missing_extensions)
 
     def _name(self, kind: str) -> str:
         self._number += 1
@@ -241,31 +212,8 @@ def rehearse(
     is to be had.
     """
     search_path = _one(connection, "SELECT current_setting('search_path')")
-    extensions = {row[0] for row in connection.execute("SELECT extname FROM pg_extension")}
-    flags = ", ".join(column for column, _ in _ROLE_FLAGS)
-    roles = connection.execute(
-        f"SELECT rolname, {flags} FROM pg_roles WHERE rolname !~ '^pg_'".encode()
-    ).fetchall()
-    members = connection.execute(
-        "SELECT r.rolname, m.rolname FROM pg_auth_members a "
-        "JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member "
-        "WHERE r.rolname !~ '^pg_' AND m.rolname !~ '^pg_'"
-    ).fetchall()
-    with (
-        scratch.scratch_server(at_least=facts.major) as server,
-        postgres.dump_schema(url, major=facts.major) as dump,
-    ):
-        with psycopg.connect(server.url("postgres"), autocommit=True) as admin:
-            _copy_roles(admin, roles, members, user=facts.user)
-            available = {
-                row[0] for row in admin.execute("SELECT name FROM pg_available_extensions")
-            }
-        rehearsal = Rehearsal(
-            server, dump=dump, user=facts.user, search_path=search_path, history=history
-        )
-        rehearsal.same_major = server.provider.major == facts.major
-        rehearsal.missing_extensions = tuple(sorted(extensions - available))
-        yield rehearsal
+    with schema_clone(connection, url, facts) as base:
+        yield Rehearsal(base, user=facts.user, search_path=search_path, history=history)
 
 
 def created_extensions(scripts: Iterable[str]) -> frozenset[str]:
@@ -284,26 +232,6 @@ def message_of(error: psycopg.Error) -> str:
     text = error.diag.message_primary or type(error).__name__
     detail = f": {error.diag.message_detail}" if error.diag.message_detail else ""
     return f"{text}{detail} ({error.sqlstate or 'no code'})"
-
-
-def _copy_roles(
-    admin: psycopg.Connection[Any],
-    roles: Sequence[tuple[Any, ...]],
-    members: Sequence[tuple[str, str]],
-    *,
-    user: str,
-) -> None:
-    present = {row[0] for row in admin.execute("SELECT rolname FROM pg_roles")}
-    for name, *flags in roles:
-        words = " ".join(
-            word if on else f"NO{word}" for on, (_, word) in zip(flags, _ROLE_FLAGS, strict=True)
-        )
-        if name not in present:
-            admin.execute(f"CREATE ROLE {quote_identifier(name)} NOLOGIN {words}".encode())
-    for role, member in members:
-        admin.execute(f"GRANT {quote_identifier(role)} TO {quote_identifier(member)}".encode())
-    # The scratch user may create extensions, which the live one could when it deployed.
-    admin.execute(f"ALTER ROLE {quote_identifier(user)} SUPERUSER".encode())
 
 
 def _is_platform(entry: postgres.DumpEntry, created: frozenset[str]) -> bool:

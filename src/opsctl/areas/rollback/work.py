@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from opsctl.adapters import postgres, prisma, supabase
 from opsctl.adapters.postgres import Connection
 from opsctl.adapters.sql import qualified
+from opsctl.adapters.stores import newest, open_store
 from opsctl.areas.rollback import plan as plans
 from opsctl.areas.rollback.facts import (
     Entry,
@@ -25,8 +28,10 @@ from opsctl.areas.rollback.losses import count_losses
 from opsctl.areas.rollback.proof import DownSql, prove, schema_drift
 from opsctl.areas.rollback.rehearsal import Rehearsal, rehearse
 from opsctl.areas.rollback.stash import PREFIX
+from opsctl.core.action import Command, Expect, Probe
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Loss, Plan, Step
+from opsctl.core.progress import duration
 from opsctl.core.report import Finding, Location, Report, Severity, Status, Table
 from opsctl.core.secrets import resolve_secret
 from opsctl.core.settings import Database
@@ -328,24 +333,45 @@ def _generator(call: Call, *, rolled: Sequence[Unit]) -> Callable[[str, str], Do
 
 
 def _backup_steps(call: Call) -> tuple[Step, ...]:
+    """Return the step that makes a verified backup; its check asks for one of this hour."""
     if call.environment.rollback.backup == "none":
         return ()
-    from opsctl.areas.rollback.backup import backup_step
-
-    return (backup_step(call),)
+    opsctl = (sys.executable, "-m", "opsctl", "backup")
+    where = ("--env", call.name, "--quiet")
+    root = str(call.root)
+    create = (*opsctl, "create", "--verify", "--label", "before a rollback", *where)
+    recent = Command((*opsctl, "status", "--max-age", "1", *where), cwd=root)
+    return (
+        Step(
+            id="backup",
+            title="Make a backup, restore it into a scratch server and compare every row",
+            safety="idempotent",
+            action=Command(create, cwd=root, timeout_s=_BACKUP_TIMEOUT_S),
+            check=Probe(recent, Expect(exit_code=0)),
+            undo=None,
+            detail=(call.environment.backup.to,),
+        ),
+    )
 
 
 def _backup_notes(call: Call) -> tuple[str, ...]:
-    from opsctl.areas.rollback.backup import newest_backup_age_h
-
+    settings = call.environment.backup
     if call.environment.rollback.backup == "verified":
         return ()
-    age_h = newest_backup_age_h(call)
-    if age_h is None:
-        return ("No backup made by opsctl is known here.",)
-    return (f"The newest backup made by opsctl is {age_h:.1f} h old.",)
+    try:
+        store = open_store(
+            settings.to, root=call.root, environment=call.name, storage=settings.storage
+        )
+        taken = newest(store)
+    except OpsError as error:
+        return (f"Whether there is a backup is not known: {error.what}.",)
+    if taken is None:
+        return ("No backup made by opsctl is known here: opsctl backup create.",)
+    age = duration((datetime.now(UTC) - taken).total_seconds())
+    return (f"The newest backup made by opsctl is {age} old.",)
 
 
+_BACKUP_TIMEOUT_S = 6 * 3600.0
 _WRONG = ("failed", "edited", "no file")
 
 
