@@ -147,7 +147,7 @@ def test_no_canary_comes_out(
     run = runs.partition('"run": "')[2].partition('"')[0]
     opsctl("runs", "show", run, "--format", "json")
     opsctl("runs", "undo", run, "--yes", "--verbose")
-    opsctl("rollback", "backup", "--env", "good")
+    opsctl("backup", "create", "--verify", "--env", "good")
     (tmp_path / "opsctl.yaml").write_text(f"environments: {{x: {{database: {{url: {PLAIN}}}}}}}")
     plain = opsctl("config", "show")
     watcher.over = True

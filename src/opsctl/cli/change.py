@@ -63,7 +63,8 @@ def change(wanted: Plan | Resume, *, call: Call, shared: Shared) -> int:
                 verbose=shared.verbose,
             )
         )
-    approval = _agree(plan, shared)
+    again = f"runs resume {wanted.run}" if isinstance(wanted, Resume) else plan.command
+    approval = _agree(plan, shared, again)
     engine = open_engine(call, no_input=shared.no_input, quiet=shared.quiet)
     if isinstance(wanted, Resume):
         outcome = engine.resume(wanted.run)
@@ -135,8 +136,11 @@ def outcome_report(outcome: Outcome) -> Report:
             "code": error.code, "what": error.what, "why": error.why, "hint": error.hint,
         }  # fmt: skip
         notes = [f"{error.what}: {error.why}.", f"Next: {error.hint}", *notes]
-    elif any(step.undo is not None and not _irreversible(step) for step in plan.steps):
-        notes.append(f"To undo: opsctl runs undo {outcome.run}")
+    else:
+        told = [step.detail for step in outcome.steps if step.status == "done" and step.detail]
+        notes = [*told, *notes]
+        if any(step.undo is not None and not _irreversible(step) for step in plan.steps):
+            notes.append(f"To undo: opsctl runs undo {outcome.run}")
     return Report(
         command=plan.command,
         title=plan.title,
@@ -165,42 +169,49 @@ def _nothing_to_do(plan: Plan) -> Report:
     )
 
 
-def _agree(plan: Plan, shared: Shared) -> Mapping[str, Any]:
+def _agree(plan: Plan, shared: Shared, again: str) -> Mapping[str, Any]:
     """Return how the plan was agreed to; raises OpsError (exit 5) where it was not.
 
-    What cannot be undone on a protected environment is agreed to by its name alone.
+    What cannot be undone on a protected environment is agreed to by its name alone, and so is
+    what replaces a whole database.
     """
     hash_ = plan.hash
-    if plan.protected and plan.irreversible:
+    if plan.agreed_by_name:
         if shared.confirm is not None:
             if shared.confirm == plan.environment:
                 return {"how": "--confirm", "plan_hash": hash_}
-            raise _refused(plan, f"--confirm said {shared.confirm!r}", code="wrong-name")
+            raise _refused(plan, again, f"--confirm said {shared.confirm!r}", code="wrong-name")
         if not can_ask(no_input=shared.no_input):
             raise _refused(
                 plan,
-                "a step cannot be undone and the environment is protected; --yes is not enough",
+                again,
+                "it replaces what is there; --yes is not enough"
+                if plan.needs_name
+                else "a step cannot be undone and the environment is protected; "
+                "--yes is not enough",
                 code="name-required",
             )
         answer = ask(f"Type the environment's name to go on ({safe(plan.environment)}): ")
         if answer != plan.environment:
-            raise _refused(plan, "the name typed was another one", code="wrong-name")
+            raise _refused(plan, again, "the name typed was another one", code="wrong-name")
         return {"how": "typed the name", "plan_hash": hash_}
     if shared.yes or shared.confirm == plan.environment:
         return {"how": "--yes" if shared.yes else "--confirm", "plan_hash": hash_}
     if not can_ask(no_input=shared.no_input):
-        raise _refused(plan, "nobody could be asked: there is no terminal", code="not-confirmed")
+        raise _refused(
+            plan, again, "nobody could be asked: there is no terminal", code="not-confirmed"
+        )
     answer = ask(f"Carry this out on {safe(plan.environment)}? [y/N] ")
     if answer.lower() not in ("y", "yes"):
-        raise _refused(plan, "the answer was no", code="not-confirmed")
+        raise _refused(plan, again, "the answer was no", code="not-confirmed")
     return {"how": "answered yes", "plan_hash": hash_}
 
 
-def _refused(plan: Plan, why: str, *, code: str) -> OpsError:
-    if plan.protected and plan.irreversible:
-        hint = f"opsctl {plan.command} --env {plan.environment} --confirm {plan.environment}"
+def _refused(plan: Plan, again: str, why: str, *, code: str) -> OpsError:
+    if plan.agreed_by_name:
+        hint = f"opsctl {again} --env {plan.environment} --confirm {plan.environment}"
     else:
-        hint = f"opsctl {plan.command} --env {plan.environment} --yes"
+        hint = f"opsctl {again} --env {plan.environment} --yes"
     return OpsError(
         "Nothing was changed: the plan was not agreed to",
         why=why,
@@ -241,7 +252,7 @@ class _Progress:
     def step_ended(self, step: Step, status: str, took_ms: float, detail: str) -> None:
         """Say how it ended."""
         words = {"done": "done", "already": "was already done", "failed": "FAILED"}
-        tail = f": {detail}" if detail and status not in ("done", "already") else ""
+        tail = f": {detail}" if detail and status != "already" else ""
         self._say(f"      {words.get(status, status)} in {took_ms / 1000:.1f} s{tail}")
 
     def waiting(self, step: Step, message: str) -> None:

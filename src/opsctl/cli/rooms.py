@@ -6,30 +6,106 @@ from __future__ import annotations
 class Room:
     """One first word of the command line. `module` holds a Typer app named `app`.
 
-    `acts` are commands that change something and return no plan: they have no dry run. A
-    dataclass would make `opsctl --help` twice as slow.
+    `formats` are those that single commands have beside the common ones, by command.
+    `acts` are commands that change something and return no plan: they have no dry run.
+    `default` is the command that is meant where none is named; of a room that is `alone` every
+    word after the room's is its own, unless it is one of `others`. A dataclass would make
+    `opsctl --help` twice as slow.
     """
 
-    __slots__ = ("acts", "help", "module", "name")
+    __slots__ = ("acts", "alone", "default", "formats", "help", "module", "name", "others")
 
-    def __init__(self, name: str, help: str, module: str, *, acts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        help: str,
+        module: str,
+        *,
+        acts: tuple[str, ...] = (),
+        default: str = "",
+        alone: bool = False,
+        others: tuple[str, ...] = (),
+        formats: dict[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self.name = name
         self.help = help
         self.module = module
         self.acts = acts
+        self.default = default
+        self.alone = alone
+        self.others = others
+        self.formats = formats or {}
 
 
 ROOMS = (
     Room(
         "rollback",
-        "Roll back a database migration, with proof and a way back.",
+        "Roll back migrations, releases and code, with proof and a way back.",
         "opsctl.areas.rollback.cli",
-        acts=("backup",),
+    ),
+    Room(
+        "backup",
+        "Take backups in one snapshot, and prove them by restoring.",
+        "opsctl.areas.backup.cli",
+        acts=("create", "verify", "app", "remove"),
+    ),
+    Room(
+        "restore",
+        "Restore a database or tables, proven first, with a way back.",
+        "opsctl.areas.restore.cli",
+        acts=("fill", "schemas", "stage"),
     ),
     Room(
         "healthcheck",
-        "Check the endpoints and the database of an environment.",
+        "Check endpoints, database and platforms; watch, alert, report.",
         "opsctl.areas.healthcheck.cli",
+        acts=("install", "window add", "window remove"),
+        default="run",
+        formats={
+            "run": ("openmetrics", "nagios"),
+            "watch": ("openmetrics", "nagios"),
+            "report": ("html", "openmetrics"),
+        },
+    ),
+    Room(
+        "rls-smoke",
+        "Prove who may see and change which rows, and find the holes.",
+        "opsctl.areas.rls_smoke.cli",
+        default="check",
+    ),
+    Room(
+        "slowquery",
+        "Find the slow queries, with an honest P95 and a mend.",
+        "opsctl.areas.slowquery.cli",
+        default="check",
+    ),
+    Room(
+        "bundle-check",
+        "Measure what browsers download, and hold it to budgets.",
+        "opsctl.areas.bundle_check.cli",
+        default="check",
+        alone=True,
+        formats={"check": ("html",)},
+    ),
+    Room(
+        "secrets-scan",
+        "Find secrets in files, in git's history and in what browsers get.",
+        "opsctl.areas.secrets_scan.cli",
+        acts=("baseline create", "baseline prune"),
+        default="scan",
+        alone=True,
+        others=("scan", "baseline"),
+    ),
+    Room(
+        "diagnose",
+        "Find out what is wrong, in the order an engineer would look.",
+        "opsctl.areas.diagnose.cli",
+    ),
+    Room(
+        "drill",
+        "Practise a restore in the sandbox, and measure RTO and RPO.",
+        "opsctl.cli.drill",
+        acts=("restore",),
     ),
     Room(
         "runs",
@@ -46,7 +122,7 @@ ROOMS = (
         "sandbox",
         "Start and stop an embedded world to try things in.",
         "opsctl.cli.sandbox",
-        acts=("up", "down", "reset"),
+        acts=("up", "down", "reset", "fault", "plane"),
     ),
 )
 

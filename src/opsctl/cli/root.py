@@ -74,11 +74,18 @@ def command_tree() -> Any:
             room = next((room for room in ROOMS if room.name == name), None)
             if room is not None and command is self.commands[room.name]:
                 # The next word is the command, unless an option comes first.
+                optional = not rest or rest[0].startswith("-")
+                own = room.alone and (not rest or rest[0] not in room.others)
+                if own or (room.default and optional and "--help" not in rest):
+                    rest = [room.default, *rest]
                 called = rest[0] if rest else ""
                 command = typer.main.get_group(load_room(room, called=called))
                 command.name = room.name
                 command.help = room.help
                 self.commands[room.name] = command
+                if own:
+                    # Its help is that of the command itself.
+                    return name, command.commands[room.default], rest[1:]
             return name, command, rest
 
     root = typer.Typer(
@@ -95,6 +102,18 @@ def _stub() -> None:
 
 
 def _run_command(argv: list[str]) -> int:
+    if argv[0] == "healthcheck":
+        from opsctl.cli.quick import attempt
+
+        code = attempt(argv)
+        if code is not None:
+            return code
+    if argv[0] == "bundle-check":
+        from opsctl.cli.quick_bundle import attempt as attempt_bundle
+
+        code = attempt_bundle(argv)
+        if code is not None:
+            return code
     from typer._click.exceptions import NoArgsIsHelpError, UsageError
     from typer.exceptions import Abort
     from typer.exceptions import Exit as TyperExit
@@ -125,29 +144,35 @@ def _run_command(argv: list[str]) -> int:
 def _report_error(error: OpsError, argv: list[str]) -> int:
     """Show an error in the format asked for, also when the command never began."""
     from opsctl.cli.screen import colored, say_plainly, width_of
-    from opsctl.render import FORMATS
-    from opsctl.render.report import render_error
+    from opsctl.render import FORMATS, MONITORING_FORMATS
+    from opsctl.render.report import exit_code, render_error
 
     if "--verbose" in argv:
         say_plainly(_frames())
     format_ = _asked_format(argv)
+    if format_ not in FORMATS + MONITORING_FORMATS:
+        format_ = FORMATS[0]
     command = " ".join(_words(argv))
     try:
         text = render_error(
             error,
-            format_ if format_ in FORMATS else "text",
+            format_,
             command=command,
             color=colored(sys.stderr),
-            width=width_of(sys.stderr),
+            # Whoever reads a pipe wants each part on a line of its own: a plan's step quotes them.
+            width=width_of(sys.stderr) if sys.stderr.isatty() else _UNWRAPPED,
         )
-        if format_ in FORMATS and format_ != "text":
+        if format_ != FORMATS[0]:
             sys.stdout.write(text if text.endswith("\n") else text + "\n")
             sys.stdout.flush()
         else:
             say_plainly(text.rstrip("\n"))
     except OSError:
         give_up_on_stdout()
-    return int(error.exit)
+    return exit_code(error, format_)
+
+
+_UNWRAPPED = 10_000
 
 
 def _frames() -> str:

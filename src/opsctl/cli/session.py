@@ -19,9 +19,13 @@ from opsctl.core.errors import OpsError
 from opsctl.render import FORMATS
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
     from opsctl.cli.shared import Shared
     from opsctl.core.call import Call
     from opsctl.core.report import Report
+    from opsctl.core.start import Start
 
 
 def execute(
@@ -30,19 +34,27 @@ def execute(
     """Run a room's function and return the exit code.
 
     A Plan is shown, agreed to and carried out; a Report is rendered. A function without a
-    parameter `call` reads no settings, so it starts fast and works with a broken file.
+    parameter `call` reads no settings, so it starts fast and works with a broken file; one whose
+    `call` is a Start reads them when it asks for them.
     """
-    if shared.format not in FORMATS:
+    formats = _formats_of(command)
+    if shared.format not in formats:
         raise OpsError(
             f"The format {shared.format!r} is not one of opsctl {command}",
-            why=f"it can print {', '.join(FORMATS)}",
+            why=f"it can print {', '.join(formats)}",
             hint=f"opsctl {command} --format {FORMATS[0]}",
             code="unknown-format",
         )
     _refuse_dry_run_of_acts(shared, command)
     call = None
-    if "call" in function.__annotations__:
+    if function.__annotations__.get("call") == "Start":
+        result = function(make_start(shared), **given)
+    elif "call" in function.__annotations__:
         call = make_call(shared)
+        if command in ("healthcheck run", "bundle-check check"):
+            from opsctl.cli.kept_settings import keep
+
+            keep(call, config=str(shared.config) if shared.config else None, env=shared.env)
         if function.__annotations__.get("return") == "Plan" and not shared.dry_run:
             from opsctl.cli.change import refuse_if_locked
 
@@ -59,6 +71,22 @@ def execute(
             raise TypeError(f"opsctl {command} returns a plan and takes no call")
         return change(result, call=call, shared=shared)
     return emit(result, shared)
+
+
+def make_start(shared: Shared) -> Start:
+    """Return what a command that is to start fast is called with."""
+    from pathlib import Path
+
+    from opsctl.core.settings_file import settings_given
+    from opsctl.core.start import Start
+
+    config = str(shared.config) if shared.config is not None else None
+    given = settings_given(config=config, start=Path.cwd(), environ=os.environ)
+    return Start(
+        say=(lambda line: None) if shared.quiet else _say,
+        configured=given or shared.env is not None,
+        load=lambda: make_call(shared),
+    )
 
 
 def make_call(shared: Shared) -> Call:
@@ -78,27 +106,45 @@ def make_call(shared: Shared) -> Call:
         say=say,
         origins=loaded.origins,
         environment_origin=environment_origin(loaded, shared.env, os.environ),
+        screen=None if shared.quiet or not colored(sys.stderr) else _screen,
     )
 
 
 def emit(report: Report, shared: Shared) -> int:
     """Render a report to stdout or `--output` and return its exit code."""
-    from opsctl.render.report import render_report
+    return show(report, shared.format, output=shared.output)
 
-    to_terminal = shared.output is None
+
+def show(report: Report, format: str, *, output: Path | None) -> int:
+    """Render a report to stdout or a file and return its exit code."""
+    from opsctl.render.report import exit_code, render_report
+
+    code = exit_code(report, format)
+    to_terminal = output is None
     text = render_report(
         report,
-        shared.format,
+        format,
         width=width_of(sys.stdout) if to_terminal else 100,
         color=to_terminal and colored(sys.stdout),
     )
     try:
-        write_result(text, output=shared.output)
+        write_result(text, output=output)
     except OSError:
         # What was found stays found, whether or not somebody reads it.
-        code = give_up_on_stdout()
-        return int(report.exit) or code
-    return int(report.exit)
+        return code or give_up_on_stdout()
+    return code
+
+
+def _formats_of(command: str) -> tuple[str, ...]:
+    room_name, _, rest = command.partition(" ")
+    own = next((room.formats.get(rest, ()) for room in ROOMS if room.name == room_name), ())
+    return (*FORMATS, *(each for each in own if each not in FORMATS))
+
+
+def _screen() -> AbstractContextManager[Callable[[Report], None]]:
+    from opsctl.cli.live import screen
+
+    return screen()
 
 
 def _say(line: str) -> None:
