@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from browser import PROGRAMS, Browser, find_browser
 from opsctl.adapters.scratch import ScratchServer, scratch_server
 
 
@@ -41,6 +42,22 @@ def supabase_database_url(postgres: ScratchServer, _baseline: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A real browser. Where there is none the test is left out, and never so in CI.
+
+    A test that asks for it carries the mark `browser`.
+    """
+    program = find_browser()
+    if program is None:
+        why = f"none of {', '.join(PROGRAMS)} found on the PATH"
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(f"CI must open pages in a real browser: {why}")
+        pytest.skip(why)
+    with Browser(program, tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
 def soak() -> bool:
     """Whether long suites run whole, not as a sample."""
     return os.environ.get("OPSCTL_SOAK") == "1"
@@ -51,13 +68,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
     It stands here because xdist's controller loads no conftest.py further down.
     """
-    left_out = [
-        report for report in terminalreporter.stats.get("skipped", ()) if "node" in report.keywords
-    ]
-    if left_out:
-        why = str(left_out[0].longrepr[2]).removeprefix("Skipped: ")
-        terminalreporter.write_line(
-            f"LEFT OUT: {len(left_out)} tests with the real supabase and prisma: {why}",
-            red=True,
-            bold=True,
-        )
+    skipped = terminalreporter.stats.get("skipped", ())
+    for mark, what in (("node", "with the real vendors' programs"), ("browser", "in a browser")):
+        left_out = [report for report in skipped if mark in report.keywords]
+        if left_out:
+            why = str(left_out[0].longrepr[2]).removeprefix("Skipped: ")
+            terminalreporter.write_line(
+                f"LEFT OUT: {len(left_out)} tests {what}: {why}", red=True, bold=True
+            )

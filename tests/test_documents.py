@@ -37,14 +37,19 @@ def test_every_command_line_exists(path: Path) -> None:
     assert lines
     for line in lines:
         words = shlex.split(line)[1:]
-        command = typer.main.get_group(load_room(rooms[words[0]]))
+        room = rooms[words[0]]
+        command = typer.main.get_group(load_room(room))
         rest = words[1:]
+        if room.alone or (room.default and not (rest and rest[0] in command.commands)):
+            rest = [room.default, *rest]
         while rest and hasattr(command, "commands") and rest[0] in command.commands:
             command = command.commands[rest.pop(0)]
+        if hasattr(command, "otherwise"):  # a group that is a command itself
+            command = command.commands[command.otherwise]
         assert not hasattr(command, "commands") or not rest, line
-        known = {option for each in command.params for option in each.opts}
+        known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
         options = {word.partition("=")[0] for word in rest if word.startswith("--")}
-        assert options <= known | {"--drift", "--no-drift"}, line
+        assert options <= known, line
 
 
 def test_the_runbooks_run_on_the_sandbox(tmp_path: Path) -> None:
@@ -61,8 +66,18 @@ def test_the_runbooks_run_on_the_sandbox(tmp_path: Path) -> None:
                 continue
             done = opsctl(line)
             ran += 1
-            allowed = (0, 1) if "healthcheck" in line else (0,)
-            assert done.returncode in allowed, f"{line}: {done.stdout}{done.stderr}"
+            # The sandbox's application is ill until its bad migration is rolled back.
+            allowed = {
+                "healthcheck report": (0, 1, 3),
+                "--format nagios": (0, 1, 2, 3),
+                "healthcheck": (0, 1),
+                "restore db": (0, 4),
+                "rls-smoke": (0, 1, 3),
+                "slowquery": (0, 1, 3),
+                "diagnose": (0, 1, 3),
+            }
+            codes = next((codes for what, codes in allowed.items() if what in line), (0,))
+            assert done.returncode in codes, f"{line}: {done.stdout}{done.stderr}"
     opsctl("opsctl sandbox down")
     assert ran >= 6
 
