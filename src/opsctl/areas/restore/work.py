@@ -109,14 +109,14 @@ def fill(call: Call, *, backup: str, into: str, token: str, from_: str | None) -
     attempt = secrets.token_hex(8)
     new = url_with_database(url, working)
     jobs = call.environment.backup.jobs
-    with (
-        restores.opened(store, manifest, identity=_identity(call), say=call.say) as folder,
-        connect(beside, read_only=False) as admin,
-    ):
-        _alone(admin, working)
-        _refuse_if_over(admin, target.name, marker(manifest, token))
-        _make(admin, manifest, working, token, attempt)
-        try:
+    try:
+        with (
+            restores.opened(store, manifest, identity=_identity(call), say=call.say) as folder,
+            connect(beside, read_only=False) as admin,
+        ):
+            _alone(admin, working)
+            _refuse_if_over(admin, target.name, marker(manifest, token))
+            _make(admin, manifest, working, token, attempt)
             complaints = restores.fill(folder, new, manifest, jobs=jobs, say=call.say)
             compared = restores.compare(
                 folder, new, manifest, jobs=jobs, complaints=complaints, say=call.say
@@ -127,9 +127,9 @@ def fill(call: Call, *, backup: str, into: str, token: str, from_: str | None) -
             with connect(new, read_only=False) as connection:
                 connection.execute(b"ANALYZE")
             _mark(admin, manifest, working, into, token, attempt)
-        except BaseException:
-            _drop_if_ours(beside, working, filling(manifest, token, attempt))
-            raise
+    except BaseException:
+        _drop_if_ours(beside, working, filling(manifest, token, attempt))
+        raise
     return Report(
         command="restore fill",
         title=f"The database {into} is filled from {manifest.id}, and agrees with it",
@@ -188,10 +188,9 @@ def _alone(connection: Connection, working: str) -> None:
 
     The lock is the session's: it is gone with whoever held it.
     """
-    key = f"hashtextextended({quote_literal(f'opsctl fill {working}')}, 0)"
+    key = _key(working)
     for _ in range(_ATTEMPTS):
-        row = connection.execute(f"SELECT pg_try_advisory_lock({key})".encode()).fetchone()
-        if row is not None and row[0]:
+        if _try_lock(connection, key):
             return
         connection.execute(
             f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
@@ -207,7 +206,16 @@ def _alone(connection: Connection, working: str) -> None:
     )
 
 
-_ATTEMPTS, _PAUSE_S = 50, 0.1
+_ATTEMPTS, _MOMENTS, _PAUSE_S = 50, 10, 0.1
+
+
+def _key(working: str) -> str:
+    return f"hashtextextended({quote_literal(f'opsctl fill {working}')}, 0)"
+
+
+def _try_lock(connection: Connection, key: str) -> bool:
+    row = connection.execute(f"SELECT pg_try_advisory_lock({key})".encode()).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _refuse_if_over(connection: Connection, name: str, done: str) -> None:
@@ -243,7 +251,7 @@ def _make(
                 hint="opsctl restore db --into ANOTHER",
                 code="database-exists",
             )
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
     try:
         restores.make_roles(connection, manifest, powerless=False)
         connection.execute(restores.create_database_sql(working, manifest, portable=False).encode())
@@ -284,8 +292,16 @@ def _mark(
 
 
 def _drop_if_ours(beside: str, working: str, comment: str) -> None:
+    """Drop what this attempt has made, unless another attempt is at work: that one remakes it."""
     try:
         with connect(beside, read_only=False) as connection:
+            # The server may take a moment to see that our own session is over.
+            for _ in range(_MOMENTS):
+                if _try_lock(connection, _key(working)):
+                    break
+                time.sleep(_PAUSE_S)
+            else:
+                return
             row = connection.execute(
                 b"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
                 (working,),
