@@ -25,6 +25,10 @@ create policy parts_all on public.parts to authenticated
 """
 )
 
+GATHER = """create function public.gather() returns trigger language plpgsql security {how} set search_path = ''
+  as $$ begin new.note := (select string_agg(note, ',') from public.items); return new; end $$;
+  create trigger gather before {verb} on public.items for each row execute function public.gather()"""
+
 HOLES = {
     "a function returns rows by id": (
         """create function public.get_item(item_id uuid) returns setof public.items language sql stable security definer set search_path = ''
@@ -58,6 +62,27 @@ HOLES = {
         "create view public.codes as select code from public.items",
         "create view public.codes with (security_invoker = true) as select code from public.items",
         ("view-leak", "public.codes"),
+    ),
+    "an update that gives back what a trigger gathers": (
+        GATHER.format(how="definer", verb="update"),
+        GATHER.format(how="invoker", verb="update"),
+        ("returning-leak", "public.items"),
+    ),
+    "an insert that gives back what a trigger gathers": (
+        GATHER.format(how="definer", verb="insert"),
+        GATHER.format(how="invoker", verb="insert"),
+        ("returning-leak", "public.items"),
+    ),
+    "an update that a view's trigger answers with others' rows": (
+        """create view public.own_items with (security_invoker = true) as select id, note from public.items;
+           create function public.swap() returns trigger language plpgsql security definer set search_path = ''
+           as $$ begin new.note := (select string_agg(note, ',') from public.items); return new; end $$;
+           create trigger swap instead of update on public.own_items for each row execute function public.swap()""",
+        """create view public.own_items with (security_invoker = true) as select id, note from public.items;
+           create function public.swap() returns trigger language plpgsql security definer set search_path = ''
+           as $$ begin return new; end $$;
+           create trigger swap instead of update on public.own_items for each row execute function public.swap()""",
+        ("returning-leak", "public.own_items"),
     ),
     "a materialised view": (
         "create materialized view public.snapshot as select code, note from public.items",

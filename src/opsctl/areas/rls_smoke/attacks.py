@@ -21,6 +21,7 @@ from opsctl.areas.rls_smoke.probes import (
     Probe,
     adding,
     calling,
+    harmless_column,
     row_id,
     run_probes,
 )
@@ -68,6 +69,7 @@ def attack(world: World, matrix: Matrix) -> tuple[Hole, ...]:
         each for name, actor in attackers.items() for each in (
             *_by_foreign_key(world, name, actor), *_by_unique(world, name, actor),
             *_by_view(world, name, actor), *_by_function(world, name, actor),
+            *_by_returning(world, name, actor),
         )
     ]  # fmt: skip
     attacks += [each for name, actor in world.file.actors.items()
@@ -299,6 +301,43 @@ def _by_function(world: World, name: str, actor: Actor) -> Iterator[_Attack]:
                 "function-leak",
                 "by calling it", told=tuple(re.findall(r"'([^']*)'", call)),
             )  # fmt: skip
+
+
+def _by_returning(world: World, name: str, actor: Actor) -> Iterator[_Attack]:
+    """Yield writes that change nothing and ask for the rows back, less what a select shows."""
+    for key in world.schema.exposed:
+        relation = world.schema.relations[key]
+        columns = relation.readable(actor.role)
+        if not relation.writable or not columns:
+            continue
+        row = f"ROW({', '.join('t.' + quote_identifier(each) for each in columns)})::text"
+        for write in _writes(world, relation, name, actor):
+            # One statement: what is selected beside the write is what stood there before it.
+            sql = (
+                f"WITH w AS ({write} RETURNING {row} AS r) SELECT array_agg(r) FROM w "
+                f"WHERE r NOT IN (SELECT {row} FROM {relation.sql} t)"
+            )
+            yield _Attack(
+                calling(name, actor, relation=key, sql=sql, after=""),
+                "returning-leak", f"by {write.split(maxsplit=1)[0]} ... RETURNING",
+            )  # fmt: skip
+
+
+def _writes(world: World, relation: Relation, name: str, actor: Actor) -> Iterator[str]:
+    if relation.updatable:
+        column = harmless_column(relation, actor.role, frozenset())
+        if column is not None:
+            same = quote_identifier(column.name)
+            yield f"UPDATE {relation.sql} t SET {same} = t.{same}"
+        yield f"DELETE FROM {relation.sql} t"
+    mine = _own(world, relation.key, name)
+    if mine is None or not relation.insertable:
+        return
+    unique = {column for each in relation.uniques for column in each}
+    row = {c: _other_key(relation, c, v) if c in unique else v for c, v in mine.values.items()}
+    probe = adding(relation, name, actor, row=row, pattern="")
+    start = f"INSERT INTO {relation.sql}"
+    yield f"{start} AS t{probe.sql.removeprefix(start)}"
 
 
 def _combined(lists: list[list[str]]) -> list[tuple[str, ...]]:

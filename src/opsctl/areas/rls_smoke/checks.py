@@ -27,6 +27,7 @@ WHY = {
     "rls-not-in-file": "A relation of which the policy file does not speak is not judged.",
     "rls-not-there": "The policy file speaks of a relation that does not exist.",
     "rls-unknown": "Nobody can tell: the rule is not known, or there are no rows to tell by.",
+    "returning-leak": "A write gives back what a select hides: a trigger fills it in.",
     "view-leak": "A view shows rows of another tenant; it runs with its owner's rights.",
     "function-leak": "A function that the API offers returns another tenant's rows.",
     "function-writes": "A function that the API offers changes rows on anybody's call.",
@@ -221,6 +222,8 @@ def _holes(holes: Iterable[Hole]) -> Iterator[Finding]:
 
 
 _MENDS = {
+    "returning-leak": "keep the trigger's lookup to the caller's tenant, or make its function "
+    "SECURITY INVOKER",
     "view-leak": "ALTER VIEW ... SET (security_invoker = true), or REVOKE SELECT from anon and "
     "authenticated",
     "function-leak": "check auth.uid() in the function, or REVOKE EXECUTE from PUBLIC, anon and "
