@@ -504,8 +504,9 @@ def test_canaries_appear_nowhere(
 
 def test_what_the_history_knows_of_a_release_is_shown(world: Any) -> None:
     """Two checks while it was live, one of them failed; what came before or after is not its."""
-    moments = [world.vercel.deployments[id]["createdAt"] for id in (world.second, world.third)]
-    begin, end = moments[0] / 1000, moments[1] / 1000
+    began_ms = world.vercel.deployments[world.second]["createdAt"]
+    world.vercel.deployments[world.third]["createdAt"] = began_ms + 10
+    begin, end = began_ms / 1000, (began_ms + 10) / 1000
     middle = (begin + end) / 2
     samples = [
         Sample("health", at, at, 5.0, 5.0, status)
@@ -513,7 +514,6 @@ def test_what_the_history_knows_of_a_release_is_shown(world: Any) -> None:
             (begin - 1, "fail"), (begin + 0.001, "pass"), (middle, "fail"), (end + 1, "fail"),
         )
     ]  # fmt: skip
-    world.vercel.deployments[world.third]["createdAt"] += 10
     HealthHistory(world.root / ".opsctl" / "state.db").append("production", samples)
 
     (table,) = report_app_status(world.call()).tables
