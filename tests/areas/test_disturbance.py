@@ -151,6 +151,7 @@ def busy_url(busy_server: ScratchServer, tmp_path: Path, soak: bool) -> Iterator
     [
         "rls-smoke check",
         "rls-smoke check --live",
+        "rls-smoke check --live-writes busy",
         "slowquery check --since start --explain --top 50",
     ],
 )

@@ -11,6 +11,8 @@ from opsctl.areas.rls_smoke.actors import default_file
 from opsctl.areas.rls_smoke.checks import judge_live
 from opsctl.areas.rls_smoke.facts import read_schema
 from opsctl.areas.rls_smoke.live import LiveLook, look_live
+from opsctl.areas.rls_smoke.live_writes import LiveWrites, try_live
+from opsctl.areas.rls_smoke.matrix import Matrix
 from opsctl.areas.rls_smoke.tenancy import infer
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.report import Status
@@ -109,3 +111,114 @@ def test_a_locked_table_is_not_waited_for(supabase_database_url: str) -> None:
             look(supabase_database_url)
 
     assert ("database-locked", Exit.UNKNOWN) == (error.value.code, error.value.exit)
+
+
+def try_writes(url: str) -> tuple[LiveLook, LiveWrites]:
+    with database.connect(url, read_only=False) as connection:
+        schema = read_schema(connection, schemas=("public",))
+        model = infer(schema)
+        file = default_file(schema, model)
+        seen = look_live(connection, schema, model, file, schemas=("public",), inferred=True)
+        return seen, try_live(seen.world, inferred=True, hold_ms=5000)
+
+
+def everything(url: str) -> list[object]:
+    """Return the rows with their places, and where the sequences stand."""
+    with psycopg.connect(url) as connection:
+        rows = [connection.execute(f"select md5(string_agg(t.ctid::text || t.xmin::text || t::text, '' order by t.ctid)) from {name} t".encode()).fetchone()
+                for name in ("public.orders", "public.profiles", "public.tenants")]  # fmt: skip
+        return [
+            *rows,
+            connection.execute(
+                "select schemaname, sequencename, last_value from pg_sequences order by 1, 2"
+            ).fetchall(),
+        ]
+
+
+WRITES = """
+create policy orders_edit on public.orders for update to authenticated
+  using (tenant_id = (select public.my_tenant())) with check (tenant_id = (select public.my_tenant()));
+create policy orders_add on public.orders for insert to authenticated with check (tenant_id = (select public.my_tenant()));
+create policy orders_drop on public.orders for delete to authenticated using (tenant_id = (select public.my_tenant()));
+"""
+
+
+def test_writes_of_a_sound_database_are_undone_and_well(supabase_database_url: str) -> None:
+    prepare(supabase_database_url, WRITES)
+    before = everything(supabase_database_url)
+    seen, tried = try_writes(supabase_database_url)
+
+    assert before == everything(supabase_database_url)
+    assert [] == [each for each in judge_live(seen.world, Matrix(tried.cells, (), tried.tries, {}))
+                  if each.status is Status.FAILED]  # fmt: skip
+    wrote = {
+        (c.actor, c.verb): len(c.got & c.expected.rows)
+        for c in tried.cells if c.relation == "public.orders" and c.expected
+    }  # fmt: skip
+    assert all(wrote["a", verb] >= 4 for verb in ("insert", "update", "delete")), wrote
+    assert 0 == sum(wrote["anon", verb] for verb in ("insert", "update", "delete"))
+
+
+@pytest.mark.parametrize(
+    ("bug", "verb"),
+    [
+        ("alter policy orders_edit on public.orders using (true) with check (true)", "update"),
+        ("alter policy orders_add on public.orders with check (true)", "insert"),
+        ("alter policy orders_drop on public.orders using (true)", "delete"),
+    ],
+)
+def test_a_write_that_only_a_blind_one_can_do_is_found(
+    supabase_database_url: str, bug: str, verb: str
+) -> None:
+    """The rows stay out of sight: a write that names them by a column would not reach them."""
+    prepare(supabase_database_url, WRITES, bug)
+    before = everything(supabase_database_url)
+    seen, tried = try_writes(supabase_database_url)
+
+    assert before == everything(supabase_database_url)
+    found = judge_live(seen.world, Matrix(tried.cells, (), tried.tries, {}))
+    assert {("rls-more", "public.orders")} == {
+        (each.rule, each.location and each.location.object)
+        for each in found if each.status is Status.FAILED
+    }  # fmt: skip
+    assert {verb} == {cell.verb for cell in tried.cells if cell.wrong}
+
+
+def test_triggers_stay_still_and_those_that_cannot_keep_a_table_out(
+    supabase_database_url: str,
+) -> None:
+    trigger = """
+    create function public.shout() returns trigger language plpgsql as $$
+      begin perform nextval('public.heard'); return coalesce(new, old); end $$;
+    create sequence public.heard;
+    create trigger shout before insert or update or delete on public.orders for each row execute function public.shout();
+    """
+    prepare(supabase_database_url, WRITES, trigger)
+    before = everything(supabase_database_url)
+    _, tried = try_writes(supabase_database_url)
+
+    assert before == everything(supabase_database_url)
+    assert "public.orders" in {cell.relation for cell in tried.cells}
+
+    with psycopg.connect(supabase_database_url, autocommit=True) as connection:
+        connection.execute("alter table public.orders enable always trigger shout")
+    _, tried = try_writes(supabase_database_url)
+
+    assert "public.orders" not in {cell.relation for cell in tried.cells}
+    assert "No write was tried on public.orders" in {each.title for each in tried.unknown}
+
+
+def test_a_row_that_somebody_holds_is_left_out(supabase_database_url: str) -> None:
+    prepare(supabase_database_url, WRITES)
+    with psycopg.connect(supabase_database_url) as holder:
+        holder.execute("select 1 from public.orders for update")
+        seen, tried = try_writes(supabase_database_url)
+
+    mine = [
+        c
+        for c in tried.cells
+        if c.relation == "public.orders" and c.verb == "delete" and c.actor == "a"
+    ]
+    assert [frozenset()] == [cell.expected and cell.expected.rows for cell in mine]
+    assert [] == [each for each in judge_live(seen.world, Matrix(tried.cells, (), tried.tries, {}))
+                  if each.status is Status.FAILED]  # fmt: skip

@@ -44,6 +44,14 @@ def check(
         bool,
         typer.Option("--live", help="Read the live rows as real people, too; nothing is written."),
     ] = False,
+    live_writes: Annotated[
+        str,
+        typer.Option(
+            "--live-writes",
+            metavar="ENVIRONMENT",
+            help="Try writes on a few live rows, too, each undone at once; name the environment.",
+        ),
+    ] = "",
     mutate: Annotated[
         bool,
         typer.Option("--mutate", help="Weaken each policy and see whether the file notices."),
@@ -53,14 +61,23 @@ def check(
 
     The schema is copied to a scratch server and filled with made-up rows: nothing is written to
     the live database and none of its rows is read. Without a policy file only the isolation of
-    tenants is judged. Writes are never tried on the live database; --live reads samples there.
+    tenants is judged. --live reads samples of the live rows. --live-writes tries writes there as
+    well, on a few rows of each table: each is undone at once, and nobody waits for it longer than
+    100 ms.
     What the catalog alone tells is judged, too; `lint` shows all of it.
 
     Exit 0 well, 1 a hole or a broken right, 3 could not tell.
     """
     from opsctl.areas.rls_smoke.work import check_policies
 
-    return check_policies(call, policy=policy, outside=outside_triggers, live=live, mutate=mutate)
+    return check_policies(
+        call,
+        policy=policy,
+        outside=outside_triggers,
+        live=live,
+        live_writes=live_writes,
+        mutate=mutate,
+    )
 
 
 @app.command()

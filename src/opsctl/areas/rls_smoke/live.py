@@ -62,7 +62,7 @@ def look_live(
     world = World(connection, schema, model, replace_actors(file, people), schemas, {}, {}, ())
     rows: dict[str, tuple[PlantedRow, ...]] = {}
     cells: list[Cell] = []
-    unknown: list[Finding] = []
+    left: list[Finding] = []
     count = 0
     for key in schema.exposed:
         relation = schema.relations[key]
@@ -72,14 +72,14 @@ def look_live(
             found, ids, asked = _relation(world, relation, inferred=inferred)
         except (psycopg.Error, OpsError) as error:
             why = error.why if isinstance(error, OpsError) else str(error.diag.message_primary)
-            unknown.append(_unknown(f"{key} was not read", why, key))
+            left.append(unknown(f"{key} was not read", why, key))
             continue
         count += asked
         cells += found
         rows[key] = tuple(PlantedRow(each, "", f"row {each}", {}) for each in sorted(ids))
-        unknown += _too_few(world, relation, found)
+        left += _too_few(world, relation, found)
     world = replace(world, rows=rows)
-    return LiveLook(world, Matrix(tuple(cells), (), count, rows), tuple(unknown))
+    return LiveLook(world, Matrix(tuple(cells), (), count, rows), tuple(left))
 
 
 def replace_actors(file: PolicyFile, people: Mapping[str, Actor]) -> PolicyFile:
@@ -270,13 +270,14 @@ def _too_few(world: World, relation: Relation, cells: list[Cell]) -> Iterator[Fi
         return
     both = [cell for cell in cells if cell.actor in ("a", "b") and cell.expected is not None]
     if len(both) < 2 or not all(cell.expected and cell.expected.rows for cell in both):
-        yield _unknown(
+        yield unknown(
             f"Isolation of tenants is not known for {relation.key}",
             "fewer than two tenants have rows there", relation.key,
         )  # fmt: skip
 
 
-def _unknown(title: str, why: str, where: str) -> Finding:
+def unknown(title: str, why: str, where: str) -> Finding:
+    """Return the finding for what could not be asked."""
     return Finding(
         rule="rls-unknown",
         title=title,

@@ -142,7 +142,7 @@ def changing(
         fallback = _some_column(relation, actor.role)
         assignment = f"{quote_identifier(fallback)} = {quote_identifier(fallback)}"
     else:
-        assignment = f"{quote_identifier(column.name)} = {_MARKS[_mark_of(column)]}"
+        assignment = f"{quote_identifier(column.name)} = {harmless_value(column)}"
     sql = f"UPDATE {relation.sql} t SET {assignment}"
     probe = _write(relation, (name, actor), "update", sql)
     # One that reads its column is kept to the rows that the actor sees, as a move is not.
@@ -201,6 +201,11 @@ def harmless_column(relation: Relation, role: str, kept: frozenset[str]) -> Colu
     return fitting[0] if fitting else None
 
 
+def harmless_value(column: Column) -> str:
+    """Return what a harmless column is set to, as SQL."""
+    return _MARKS[_mark_of(column)]
+
+
 def run_probes(
     connection: postgres.Connection,
     probes: Sequence[Probe],
@@ -214,8 +219,6 @@ def run_probes(
     called outside a transaction. Raises OpsError `probes-failed` (exit 3) where the whole failed,
     such as for want of the right to take on a role.
     """
-    import psycopg
-
     text = json.dumps([
         {"r": p.role, "c": p.claims, "k": p.kind, "q": p.sql, "a": p.after or None,
          "i": p.id_ or None, "w": p.within or None,
@@ -223,12 +226,38 @@ def run_probes(
          "u": None if p.everything is None else sorted(p.everything)}
         for p in probes
     ])  # fmt: skip
+    answer = carry_out(
+        connection,
+        _BLOCK.replace("@probes@", quote_literal(text)),
+        schemas=schemas,
+        settings={name: str(ms) for name, ms in (limits_ms or {}).items()},
+    )
+    return tuple(
+        Outcome(o[0] or "", o[1] or "", o[2] or 0, frozenset(o[3] or ()), frozenset(o[4] or ()))
+        for o in json.loads(answer)
+    )
+
+
+def carry_out(
+    connection: postgres.Connection,
+    block: str,
+    *,
+    schemas: tuple[str, ...],
+    settings: Mapping[str, str],
+) -> str:
+    """Run a block in a transaction that is rolled back; return what it left for us.
+
+    That is the setting `opsctl.outcomes`. `settings` hold for the transaction. Raises OpsError
+    `probes-failed` (exit 3).
+    """
+    import psycopg
+
     path = ", ".join(quote_identifier(name) for name in (*schemas, "extensions"))
-    limits = "".join(f" SET LOCAL {n} = {ms};" for n, ms in (limits_ms or {}).items())
+    limits = "".join(f" SET LOCAL {name} = {value};" for name, value in settings.items())
     script = (
         "BEGIN; SET LOCAL client_min_messages = error; "
         f"SET LOCAL search_path = {path};{limits}\n"
-        f"DO {dollar(_BLOCK.replace('@probes@', quote_literal(text)))};\n"
+        f"DO {dollar(block)};\n"
         "SELECT current_setting('opsctl.outcomes'); ROLLBACK"
     )
     try:
@@ -249,11 +278,7 @@ def run_probes(
             code="probes-failed",
             exit=Exit.UNKNOWN,
         ) from None
-    found = json.loads(answer[0]) if answer else []
-    return tuple(
-        Outcome(o[0] or "", o[1] or "", o[2] or 0, frozenset(o[3] or ()), frozenset(o[4] or ()))
-        for o in found
-    )
+    return str(answer[0]) if answer else "[]"
 
 
 def dollar(text: str) -> str:

@@ -108,7 +108,7 @@ def _attempts(world: World, relation: Relation, name: str, actor: Actor) -> list
     if not relation.writable:
         return found
     links = world.model.links.get(relation.key)
-    kept = _kept(world, relation)
+    kept = kept_columns(world, relation)
     if relation.updatable:
         everything = world.everything(relation.key)
         found.append(changing(relation, name, actor, kept=kept, everything=everything))
@@ -144,7 +144,7 @@ def _own_row(world: World, relation: Relation, name: str, actor: Actor) -> Mappi
     return {**rows[0].values, **{column: quote_literal(str(actor.user)) for column in users}}
 
 
-def _kept(world: World, relation: Relation) -> frozenset[str]:
+def kept_columns(world: World, relation: Relation) -> frozenset[str]:
     """Return the columns on which rows' fate depends: a blind update leaves them alone."""
     links = world.model.links.get(relation.key)
     kept = set(links.user) if links else set()

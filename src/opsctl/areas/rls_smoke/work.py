@@ -27,6 +27,7 @@ from opsctl.areas.rls_smoke.lint_hit import Hit
 from opsctl.areas.rls_smoke.lint_rules import PERFORMANCE, RULES
 from opsctl.areas.rls_smoke.lints import accept, findings_of, hits_data, lint
 from opsctl.areas.rls_smoke.live import LiveLook, look_live
+from opsctl.areas.rls_smoke.live_writes import try_live
 from opsctl.areas.rls_smoke.matrix import look
 from opsctl.areas.rls_smoke.policy_file import PolicyFile, load_policy_file
 from opsctl.areas.rls_smoke.tenancy import Model, infer
@@ -40,12 +41,27 @@ if TYPE_CHECKING:
 
 
 def check_policies(
-    call: Call, *, policy: Path | None, outside: bool, live: bool, mutate: bool
+    call: Call,
+    *,
+    policy: Path | None,
+    outside: bool,
+    live: bool,
+    live_writes: str,
+    mutate: bool,
 ) -> Report:
     """Return the report of the matrix, the attacks and, if asked, live rows and the mutants.
 
-    Raises OpsError `no-policy-file` where a file was named that is not there.
+    Raises OpsError `no-policy-file` where a file was named that is not there, `not-confirmed`
+    (exit 5) where `live_writes` is not the environment's name.
     """
+    if live_writes and live_writes != call.name:
+        raise OpsError(
+            "No write was tried on the live database",
+            why=f"--live-writes names {live_writes}, and the environment is {call.name}",
+            hint=f"opsctl rls-smoke check --env {call.name} --live-writes {call.name}",
+            code="not-confirmed",
+            exit=Exit.REFUSED,
+        )
     path, file = _policy_file(call, policy)
     inferred = file is None
     began = time.monotonic()
@@ -77,9 +93,9 @@ def check_policies(
                 tables.append(tested.table)
             notes.append(tested.note)
             data["mutants"] = tested.data
-    if live:
+    if live or live_writes:
         call.say("Reading live rows as real people")
-        seen = _look_live(call, file, inferred=inferred)
+        seen = _look_live(call, file, inferred=inferred, writes=bool(live_writes))
         data["live_cells"] = matrix_data(seen.matrix)
         tables.append(replace(grid(seen.world, seen.matrix), title="Who reads what, live (siud)"))
         findings = by_weight((*findings, *judge_live(seen.world, seen.matrix), *seen.unknown))
@@ -181,15 +197,25 @@ def _was_named(call: Call) -> bool:
     return f"environments.{call.name}.rls.policy" in call.origins
 
 
-def _look_live(call: Call, file: PolicyFile | None, *, inferred: bool) -> LiveLook:
+def _look_live(call: Call, file: PolicyFile | None, *, inferred: bool, writes: bool) -> LiveLook:
     schemas = call.environment.rls.schemas
-    with postgres.connect(_url(call)) as connection:
+    with postgres.connect(_url(call), read_only=not writes) as connection:
         schema = read_schema(connection, schemas=schemas)
         model = infer(schema)
-        return look_live(
+        seen = look_live(
             connection, schema, model, file or default_file(schema, model),
             schemas=schemas, inferred=inferred,
         )  # fmt: skip
+        if not writes:
+            return seen
+        call.say("Trying writes on a few live rows, each undone at once")
+        tried = try_live(seen.world, inferred=inferred)
+        matrix = replace(
+            seen.matrix,
+            cells=(*seen.matrix.cells, *tried.cells),
+            probes=seen.matrix.probes + tried.tries,
+        )
+        return LiveLook(seen.world, matrix, (*seen.unknown, *tried.unknown))
 
 
 def _url(call: Call) -> str:
