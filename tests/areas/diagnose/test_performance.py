@@ -79,7 +79,8 @@ def test_a_change_is_found_at_its_time(soak: bool, factor: float, most_h: float)
         off.append(abs(change.at - (NOON - 4.7 * DAY_S)) / 3600)
 
     assert sorted(off)[len(off) // 2] <= 1
-    assert max(off) <= most_h
+    assert sorted(off)[int(len(off) * 0.95)] <= most_h
+    assert max(off) <= 2 * most_h
     assert more <= len(off) // 8
 
 
