@@ -84,7 +84,8 @@ def try_live(world: World, *, inferred: bool, hold_ms: int = HOLD_MS) -> LiveWri
     tries = 0
     for key in world.schema.exposed:
         relation = world.schema.relations[key]
-        if not relation.writable:
+        # Only a plain table's rows are known by their place; the copy tries the others.
+        if not (relation.writable and relation.has_ctid):
             continue
         rules = _rules(world, key, inferred=inferred)
         if not rules:
@@ -119,8 +120,6 @@ def _limits(connection: postgres.Connection) -> _Limits:
 
 def _in_the_way(relation: Relation, limits: _Limits) -> str:
     """Return why a table is left alone; empty where it is not."""
-    if not relation.has_ctid:
-        return "only a plain table's rows are known by their place"
     if relation.oid in limits.rules:
         return "it has rules, which would be carried out, too"
     if relation.oid in limits.always:
