@@ -458,3 +458,14 @@ def test_a_probe_asks_the_domain(plane: VercelPlane) -> None:
         return ask(reader.points_to_probe("web.example.com", id, attempts=1, pause_s=0))[0]
 
     assert ["applied", "absent", "absent"] == [word(new), word(old), word(new[:-1])]
+
+
+@pytest.mark.parametrize("fault", ["error-before", "rate-limit", "expired-token"])
+def test_a_probe_that_was_not_answered_says_nothing(plane: VercelPlane, fault: str) -> None:
+    """`absent` would let a promotion whose answer was lost be asked for again."""
+    new = plane.add_deployment("a" * 40, live=True)
+    probe = api(plane).points_to_probe("web.example.com", new, attempts=1, pause_s=0)
+    plane.inject(fault, "/aliases/", method="GET")
+
+    assert "unknown" == ask(probe)[0]
+    assert "applied" == ask(probe)[0]

@@ -30,13 +30,15 @@ from opsctl.adapters.vercel_shapes import (
     variable_of,
 )
 from opsctl.core.action import Expect, Pairs, Probe, Request
-from opsctl.core.errors import OpsError
+from opsctl.core.errors import Exit, OpsError
 from opsctl.core.settings import Vercel
 
 T = TypeVar("T")
 
 _PAGE = 100
 _MOST_PAGES = 500
+_TELL_NOTHING = (401, 403, 429, 500, 502, 503, 504)
+"""Statuses of an answer that does not say where a domain points."""
 
 
 class VercelApi:
@@ -161,10 +163,27 @@ class VercelApi:
         # The answer is the server's own compact JSON, and small: it is matched as text.
         return Probe(
             request,
-            Expect(status=200, contains=(f'"deploymentId":"{deployment}"',)),
+            Expect(status=200, contains=(f'"deploymentId":"{deployment}"',), unsure=_TELL_NOTHING),
             attempts=attempts,
             pause_s=pause_s,
         )
+
+    def production_by_domain(self, project: Project) -> Production:
+        """Return what production serves; raises OpsError `no-production-domain` (exit 3).
+
+        Without a domain nobody can tell what is live.
+        """
+        production = self.production(project)
+        if not production.domains:
+            raise OpsError(
+                f"The project {project.name} has no production domain",
+                why="Vercel lists none that is verified and does not redirect, so nobody could "
+                "tell what is live",
+                hint="add a domain to the project: vercel domains add",
+                code="no-production-domain",
+                exit=Exit.UNKNOWN,
+            )
+        return production
 
     def _domains(self) -> tuple[str, ...]:
         path = self._project_path(9) + "/domains"

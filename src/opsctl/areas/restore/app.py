@@ -71,16 +71,7 @@ def plan_restore_app(
     api = VercelApi(settings)
     call.say("Asking what is live now")
     project = api.project()
-    production = api.production(project)
-    if not production.domains:
-        raise OpsError(
-            f"The project {project.name} has no production domain",
-            why="Vercel lists none that is verified and does not redirect, so nobody could tell "
-            "what is live",
-            hint="add a domain to the project: vercel domains add",
-            code="no-production-domain",
-            exit=Exit.UNKNOWN,
-        )
+    production = api.production_by_domain(project)
     commit, chosen, why = _choose(api, project, found)
     call.say("Comparing variables and secrets")
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -324,7 +315,7 @@ def _by_hand(call: Call, project: Project, commit: str) -> Step:
                 cwd=str(call.root),
                 timeout_s=120.0,
             ),
-            Expect(exit_code=0),
+            Expect(exit_code=0, unsure=(int(Exit.UNKNOWN),)),
         ),
         undo=Irreversible("a person built and deployed it"),
     )

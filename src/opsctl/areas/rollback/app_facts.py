@@ -85,16 +85,7 @@ def read_scene(api: VercelApi) -> Scene:
     Raises OpsError `no-production-domain` or `nothing-live` (exit 3), and what the API raises.
     """
     project = api.project()
-    production = api.production(project)
-    if not production.domains:
-        raise OpsError(
-            f"The project {project.name} has no production domain",
-            why="Vercel lists none that is verified and does not redirect, so nobody could tell "
-            "what is live",
-            hint="add a domain to the project: vercel domains add",
-            code="no-production-domain",
-            exit=Exit.UNKNOWN,
-        )
+    production = api.production_by_domain(project)
     if production.deployment is None:
         raise OpsError(
             f"Nothing is live at {production.domains[0].name}",
