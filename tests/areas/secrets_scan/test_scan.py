@@ -243,6 +243,21 @@ def test_a_bundle_is_searched_for_the_values_of_private_variables(
     assert word not in done.out
 
 
+def test_a_file_of_private_values_that_cannot_be_read_is_named(
+    scan: Scanning, tmp_path: Path
+) -> None:
+    """Nothing was searched for that stands in it: that is not clean."""
+    write(tmp_path / "out" / "a.js", "x=1")
+    (tmp_path / ".env.local").mkdir()
+
+    done = scan("--bundle", "out")
+
+    assert done.code == 3
+    assert [".env.local"] == [
+        each["location"]["path"] for each in done.data["findings"] if each["status"] == "unknown"
+    ]
+
+
 def test_standard_input_is_scanned(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "opsctl", "secrets-scan", "--stdin"]
     text = "a\n" * 100_000 + secret()

@@ -45,7 +45,7 @@ def scan_bundle(patterns: Patterns, asked: Asked, *, folder: Path, call: Call | 
     work = Work(patterns, listing.targets, client=True, ignored=True)
     scanned = scan_files(work, jobs=asked.workers)
     project = call.project if call is not None and call.environment_name else Path()
-    values = _values(project, call)
+    values, unread = _values(project, call)
     exact = list(_exact(listing.targets, values)) if values else []
     # The exact value says more than what it looks like.
     places = {(found.path, found.line, found.column) for found in exact}
@@ -53,13 +53,13 @@ def scan_bundle(patterns: Patterns, asked: Asked, *, folder: Path, call: Call | 
     note = (
         f"{len(values)} private values of {project.resolve().name or '/'} were searched for, too"
         if values
-        else "no values of private variables were found to search for: there is no .env here"
+        else "no values of private variables were found to search for"
     )
     found = sorted((*exact, *kept), key=lambda each: (each.path, each.line, each.column))
     return Facts(
         f"the bundle {folder}",
         tuple(found),
-        (*listing.not_scanned, *scanned.not_scanned),
+        (*listing.not_scanned, *scanned.not_scanned, *unread),
         files=scanned.files,
         bytes=scanned.bytes,
         engine=patterns.engine,
@@ -68,15 +68,22 @@ def scan_bundle(patterns: Patterns, asked: Asked, *, folder: Path, call: Call | 
     )
 
 
-def _values(project: Path, call: Call | None) -> dict[str, str]:
-    """Return value -> name of the variables that are to stay private."""
+def _values(project: Path, call: Call | None) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
+    """Return value -> name of the variables that are to stay private, and which files are unread.
+
+    Those are (path, why): what stands in them was not searched for.
+    """
     found: dict[str, str] = {}
+    unread: list[tuple[str, str]] = []
     public: set[str] = set()
     for name in _ENV_FILES:
         path = project / name
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            unread.append((name, error.strerror or type(error).__name__))
             continue
         for key, value in variables(text):
             if key.startswith(PUBLIC_PREFIXES):
@@ -89,7 +96,7 @@ def _values(project: Path, call: Call | None) -> dict[str, str]:
         value = os.environ.get(key, "")
         if private_values(f"{key}={value}"):
             found.setdefault(value, key)
-    return {value: key for value, key in found.items() if value not in public}
+    return {value: key for value, key in found.items() if value not in public}, tuple(unread)
 
 
 def _referenced(call: Call | None) -> set[str]:
