@@ -9,7 +9,7 @@ time limit: a busy table is left alone and said to be unknown.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -109,24 +109,8 @@ def _relation(
     wheres = list(dict.fromkeys(where for _, where in rules.values()))
     if not relation.has_ctid:
         return _by_condition(world, relation, rules)
-    parts = [
-        f"(SELECT t.ctid::text AS i FROM {relation.sql} t WHERE {test} LIMIT {SAMPLE})"
-        for where in wheres
-        for test in (f"({where})", f"NOT coalesce(({where}), false)")
-    ]
-    sql = f"SELECT array_agg(i) FROM ({' UNION '.join(parts)}) x"
-    outcome = _ask(world, [Probe(relation.key, "", "sample", "rows", sql)])[0]
-    if outcome.state:
-        raise OpsError(
-            "The rows were not sampled",
-            why=f"{outcome.message} ({outcome.state})",
-            hint="opsctl rls-smoke check looks at a copy",
-            code="rls-sample",
-            exit=Exit.UNKNOWN,
-        )
-    sample = outcome.rows
-    places = "{" + ",".join(f'"{each}"' for each in sorted(sample)) + "}"
-    listed = f"t.ctid = ANY({quote_literal(places)}::tid[])"
+    sample = sample_rows(world, relation, wheres, most=SAMPLE)
+    listed = is_one_of(sample)
     probes = [
         Probe(relation.key, "", "rule", "rows",
               ids_sql(relation, where=f"({where}) AND {listed}"))
@@ -137,7 +121,7 @@ def _relation(
         replace(reading(relation, name, actor), sql=ids_sql(relation, where=listed))
         for name, actor in actors
     ]
-    outcomes = _ask(world, [*probes, *readings])
+    outcomes = ask_live(world, [*probes, *readings])
     expected = dict(zip(wheres, (each.rows for each in outcomes), strict=False))
     cells = [
         Cell(
@@ -148,6 +132,37 @@ def _relation(
         for (name, _), probe, outcome in zip(actors, readings, outcomes[len(wheres):], strict=True)
     ]  # fmt: skip
     return cells, sample, len(probes) + len(readings)
+
+
+def sample_rows(
+    world: World, relation: Relation, wheres: Sequence[str], *, most: int
+) -> frozenset[str]:
+    """Return the places of at most so many rows that fulfil each condition, and that do not.
+
+    Raises OpsError `rls-sample` (exit 3).
+    """
+    parts = [
+        f"(SELECT t.ctid::text AS i FROM {relation.sql} t WHERE {test} LIMIT {most})"
+        for where in wheres
+        for test in (f"({where})", f"NOT coalesce(({where}), false)")
+    ]
+    sql = f"SELECT array_agg(i) FROM ({' UNION '.join(parts)}) x"
+    (outcome,) = ask_live(world, [Probe(relation.key, "", "sample", "rows", sql)])
+    if outcome.state:
+        raise OpsError(
+            "The rows were not sampled",
+            why=f"{outcome.message} ({outcome.state})",
+            hint="opsctl rls-smoke check looks at a copy",
+            code="rls-sample",
+            exit=Exit.UNKNOWN,
+        )
+    return outcome.rows
+
+
+def is_one_of(rows: frozenset[str]) -> str:
+    """Return the condition that a row `t` lies at one of these places."""
+    places = "{" + ",".join(f'"{each}"' for each in sorted(rows)) + "}"
+    return f"t.ctid = ANY({quote_literal(places)}::tid[])"
 
 
 def _by_condition(
@@ -170,7 +185,7 @@ def _by_condition(
             f"WHERE NOT coalesce(({where}), false) LIMIT 1) x"
         )
         probes.append(replace(probe, sql=sql))
-    outcomes = _ask(world, probes)
+    outcomes = ask_live(world, probes)
     cells = [
         Cell(relation.key, name, "select", outcome.rows, frozenset({"foreign"}),
              Expected(rules[name][0], frozenset(), at_most=True), outcome.state, outcome.message,
@@ -180,7 +195,8 @@ def _by_condition(
     return cells, frozenset({"foreign"}), len(probes)
 
 
-def _ask(world: World, probes: list[Probe]) -> tuple[Outcome, ...]:
+def ask_live(world: World, probes: list[Probe]) -> tuple[Outcome, ...]:
+    """Carry out probes that read a live database, within limits of time."""
     limits = {"statement_timeout": TIMEOUT_MS, "lock_timeout": LOCK_TIMEOUT_MS}
     return run_probes(world.connection, probes, schemas=world.schemas, limits_ms=limits)
 

@@ -17,7 +17,13 @@ from typing import Any
 from opsctl.adapters import postgres
 from opsctl.adapters.sql import quote_identifier, quote_literal
 from opsctl.areas.rls_smoke.facts import Relation
-from opsctl.areas.rls_smoke.live import LOCK_TIMEOUT_MS, unknown
+from opsctl.areas.rls_smoke.live import (
+    LOCK_TIMEOUT_MS,
+    ask_live,
+    is_one_of,
+    sample_rows,
+    unknown,
+)
 from opsctl.areas.rls_smoke.matrix import Cell, Expected
 from opsctl.areas.rls_smoke.policy_file import Actor, actor_claims
 from opsctl.areas.rls_smoke.probes import (
@@ -27,7 +33,6 @@ from opsctl.areas.rls_smoke.probes import (
     harmless_column,
     harmless_value,
     ids_sql,
-    run_probes,
 )
 from opsctl.areas.rls_smoke.script import kept_columns, rule_of
 from opsctl.areas.rls_smoke.world import World
@@ -151,7 +156,7 @@ def _relation(
 ) -> tuple[list[Cell], int]:
     """Return (cells, number of tries) of one table; raises OpsError where it takes too long."""
     wheres = list(dict.fromkeys(where for _, where in rules.values()))
-    sample = _sample(world, relation, wheres)
+    sample = sample_rows(world, relation, wheres, most=SAMPLE)
     if not sample:
         return [], 0
     expected = _expected(world, relation, wheres, sample)
@@ -179,40 +184,15 @@ def _relation(
     return cells, tries
 
 
-def _sample(world: World, relation: Relation, wheres: list[str]) -> frozenset[str]:
-    parts = [
-        f"(SELECT t.ctid::text AS i FROM {relation.sql} t WHERE {test} LIMIT {SAMPLE})"
-        for where in wheres
-        for test in (f"({where})", f"NOT coalesce(({where}), false)")
-    ]
-    sql = f"SELECT array_agg(i) FROM ({' UNION '.join(parts)}) x"
-    (outcome,) = _ask(world, [Probe(relation.key, "", "sample", "rows", sql)])
-    return outcome.rows
-
-
 def _expected(
     world: World, relation: Relation, wheres: list[str], sample: frozenset[str]
 ) -> dict[str, frozenset[str]]:
-    listed = f"t.ctid = ANY({quote_literal(_array(sample))}::tid[])"
-    outcomes = _ask(world, [
+    listed = is_one_of(sample)
+    outcomes = ask_live(world, [
         Probe(relation.key, "", "rule", "rows", ids_sql(relation, where=f"({where}) AND {listed}"))
         for where in wheres
     ])  # fmt: skip
     return dict(zip(wheres, (each.rows for each in outcomes), strict=True))
-
-
-def _ask(world: World, probes: list[Probe]) -> tuple[Outcome, ...]:
-    limits = {"statement_timeout": 2000, "lock_timeout": LOCK_TIMEOUT_MS}
-    outcomes = run_probes(world.connection, probes, schemas=world.schemas, limits_ms=limits)
-    for each in outcomes:
-        if each.state:
-            raise OpsError(
-                "The rows were not sampled",
-                why=f"{each.message} ({each.state})",
-                hint="opsctl rls-smoke check looks at a copy",
-                code="rls-sample",
-            )
-    return outcomes
 
 
 def _statements(world: World, relation: Relation, actor: Actor) -> Iterator[tuple[str, str]]:
@@ -279,10 +259,6 @@ def _read(found: Mapping[str, Any], statements: Iterable[str], sample: frozenset
         elif outcome.admitted and (count or state):
             got[verb].add(id_)
     return _Tried({verb: frozenset(ids) for verb, ids in got.items()}, frozenset(gone), errors)
-
-
-def _array(ids: frozenset[str]) -> str:
-    return "{" + ",".join(f'"{each}"' for each in sorted(ids)) + "}"
 
 
 _BLOCK = """
