@@ -208,6 +208,31 @@ def test_triggers_stay_still_and_those_that_cannot_keep_a_table_out(
     assert "No write was tried on public.orders" in {each.title for each in tried.unknown}
 
 
+def test_a_role_that_cannot_keep_triggers_still_leaves_tables_alone(
+    supabase_database_url: str,
+) -> None:
+    trigger = """
+    create function public.shout() returns trigger language plpgsql as $$ begin return coalesce(new, old); end $$;
+    create trigger shout before update on public.profiles for each row execute function public.shout();
+    drop role if exists keeper; create role keeper login bypassrls password 'x'; grant anon, authenticated to keeper;
+    grant usage on schema public, auth to keeper; grant all on all tables in schema public, auth to keeper;
+    """
+    prepare(supabase_database_url, WRITES, trigger)
+    before = everything(supabase_database_url)
+    address = supabase_database_url.replace("postgresql://", "").partition("@")[2]
+    _, tried = try_writes(f"postgresql://keeper:x@{address}")
+
+    assert before == everything(supabase_database_url)
+    assert (
+        {"public.orders", "public.empty"}
+        >= {cell.relation for cell in tried.cells}
+        >= {"public.orders"}
+    )
+    why = {each.location and each.location.object: each.evidence for each in tried.unknown}
+    assert "its triggers would fire" in why["public.profiles"]
+    assert "other tables refer to it" in why["public.tenants"]
+
+
 def test_a_row_that_somebody_holds_is_left_out(supabase_database_url: str) -> None:
     prepare(supabase_database_url, WRITES)
     with psycopg.connect(supabase_database_url) as holder:

@@ -66,6 +66,8 @@ class _Limits:
     """Oids of tables with rules beside their own."""
     always: frozenset[int]
     """Oids of tables with triggers that fire in any case."""
+    referred: frozenset[int]
+    """Oids of tables that foreign keys point at: a delete goes on to where they stand."""
 
 
 @dataclass(frozen=True)
@@ -111,16 +113,26 @@ def try_live(world: World, *, inferred: bool, hold_ms: int = HOLD_MS) -> LiveWri
 
 def _limits(connection: postgres.Connection) -> _Limits:
     row = connection.execute(
-        b"SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) OR "
-        b"CASE WHEN current_setting('server_version_num')::int >= 150000 THEN "
-        b"has_parameter_privilege('session_replication_role', 'SET') ELSE false END, "
-        b"ARRAY(SELECT DISTINCT ev_class::int8 FROM pg_rewrite WHERE ev_type <> '1'), "
+        b"SELECT ARRAY(SELECT DISTINCT ev_class::int8 FROM pg_rewrite WHERE ev_type <> '1'), "
         b"ARRAY(SELECT DISTINCT tgrelid::int8 FROM pg_trigger WHERE tgenabled IN ('A', 'R') "
-        b"AND NOT tgisinternal)"
+        b"AND NOT tgisinternal), "
+        b"ARRAY(SELECT DISTINCT confrelid::int8 FROM pg_constraint WHERE contype = 'f')"
     ).fetchone()
     if row is None:
         raise TypeError("a select without FROM has one row")
-    return _Limits(bool(row[0]), frozenset(row[1]), frozenset(row[2]))
+    return _Limits(_may_keep_still(connection), *(frozenset(each) for each in row))
+
+
+def _may_keep_still(connection: postgres.Connection) -> bool:
+    """Whether the role may keep triggers still: tried, for an extension may allow it as well."""
+    import psycopg
+
+    try:
+        connection.execute(b"BEGIN; SET LOCAL session_replication_role = replica; ROLLBACK")
+    except psycopg.errors.InsufficientPrivilege:
+        connection.execute(b"ROLLBACK")
+        return False
+    return True
 
 
 def _in_the_way(relation: Relation, limits: _Limits) -> str:
@@ -129,9 +141,13 @@ def _in_the_way(relation: Relation, limits: _Limits) -> str:
         return "it has rules, which would be carried out, too"
     if relation.oid in limits.always:
         return "it has triggers that fire in any case"
-    if relation.triggers and not limits.still:
+    if limits.still:
+        return ""
+    if relation.triggers:
         names = ", ".join(each.name for each in relation.triggers)
         return f"its triggers would fire, for this role may not keep them still: {names}"
+    if relation.oid in limits.referred:
+        return "other tables refer to it, and this role may not keep their triggers still"
     return ""
 
 
