@@ -181,7 +181,7 @@ MUTANTS = {
     "done before effect": ("run.py", "        try:\n            perform(",
                            '        self._write(run, "done", step=step.id, data={})\n'
                            "        try:\n            perform("),
-    "synchronous=NORMAL": ("store.py", "synchronous = FULL", "synchronous = NORMAL"),
+    "synchronous=NORMAL": ("../core/sqlite.py", "synchronous = FULL", "synchronous = NORMAL"),
 }  # fmt: skip
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from opsctl.core.errors import Exit, OpsError
+from opsctl.core.sqlite import BUSY_TIMEOUT_S, write_ahead
 
 T = TypeVar("T")
 
-_BUSY_TIMEOUT_S = 10.0
 _READ_ATTEMPTS = 10
 
 
@@ -69,10 +69,9 @@ class StateFile:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._path.exists():
             os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600))
-        connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+            write_ahead(connection)
         except BaseException:
             connection.close()
             raise
@@ -83,7 +82,7 @@ class StateFile:
         # reads the file alone. Should a writer come meanwhile, the stamp changes.
         mode = "mode=ro" if _wal(self._path).exists() else "mode=ro&immutable=1"
         uri = f"{self._path.resolve().as_uri()}?{mode}"
-        return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
 
     def _unusable(self, error: Exception) -> OpsError:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

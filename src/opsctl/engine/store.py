@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from opsctl.core.errors import Exit, OpsError
+from opsctl.core.sqlite import BUSY_TIMEOUT_S, write_ahead
 
 KINDS = (
     "planned", "approved", "started", "done", "failed", "verified", "unknown", "resolved",
@@ -24,7 +25,6 @@ KINDS = (
 )  # fmt: skip
 
 _SCHEMA_VERSION = 1
-_BUSY_TIMEOUT_S = 10.0
 _READ_ATTEMPTS = 10
 
 
@@ -132,10 +132,9 @@ class SqliteJournal:
                 os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600))
         except OSError as error:
             raise _journal_error(self._path, error) from None
-        connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+            write_ahead(connection)
             _create(connection)
             _check_version(connection, self._path)
         except BaseException:
@@ -151,7 +150,7 @@ class SqliteJournal:
         wal = self._path.with_name(self._path.name + "-wal")
         mode = "mode=ro" if wal.exists() else "mode=ro&immutable=1"
         return sqlite3.connect(
-            f"{uri}?{mode}", uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None
+            f"{uri}?{mode}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
         )
 
 
