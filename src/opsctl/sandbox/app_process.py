@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
-import os
 import secrets
-import signal
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -17,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from opsctl.adapters.scratch import free_port, port_is_free, write_private
-from opsctl.core.errors import Exit, OpsError
 from opsctl.core.process import start_daemon
+from opsctl.sandbox.waiting import end, wait_until_up
 
-_START_TIMEOUT_S = 20.0
-_STOP_TIMEOUT_S = 5.0
+_NAME, _CODE = "The sample application", "sandbox-app"
 _ANSWER_TIMEOUT_S = 10.0
 _ANSWER_BYTES = 65536
 
@@ -78,42 +73,13 @@ class AppProcess:
             cwd=str(self.folder),
         )
         write_private(self.folder / "app.pid", f"{started}\n")
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            if self.pid is not None:
-                return
-            time.sleep(0.05)
-        raise OpsError(
-            "The sample application did not start",
-            why=f"it did not answer on port {port} within {_START_TIMEOUT_S:g} s",
-            hint=f"look at {log}",
-            code="sandbox-app",
-            exit=Exit.UNKNOWN,
-        )
+        wait_until_up(lambda: self.pid, name=_NAME, log=log, code=_CODE)
 
     def stop(self) -> bool:
         """Stop it and wait until it is gone; return whether it ran."""
-        pid = self.pid
-        if pid is not None:
-            self._end(pid)
+        ran = end(lambda: self.pid, name=_NAME, code=_CODE)
         (self.folder / "app.pid").unlink(missing_ok=True)
-        return pid is not None
-
-    def _end(self, pid: int) -> None:
-        # It holds nothing that an abrupt end could hurt.
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_TIMEOUT_S
-        while self.pid == pid:
-            if time.monotonic() > deadline:
-                raise OpsError(
-                    "The sample application did not stop",
-                    why=f"the process {pid} still answers after {_STOP_TIMEOUT_S:g} s",
-                    hint=f"is it being debugged? kill {pid}",
-                    code="sandbox-app",
-                    exit=Exit.UNKNOWN,
-                )
-            time.sleep(0.02)
+        return ran
 
     def _name(self) -> str | None:
         try:

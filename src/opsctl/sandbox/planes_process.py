@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +12,9 @@ from opsctl.core.errors import Exit, OpsError
 from opsctl.core.process import start_daemon
 from opsctl.sandbox.app_process import ask_page
 from opsctl.sandbox.planes import new_tokens, read_ports, read_token
+from opsctl.sandbox.waiting import end, wait_until_up
 
-_START_TIMEOUT_S = 20.0
-_STOP_TIMEOUT_S = 5.0
+_NAME, _CODE = "The process of the control planes", "sandbox-planes"
 _KIND = "vercel"
 """Whichever: one process serves them all."""
 
@@ -59,31 +55,12 @@ class PlanesProcess:
 
     def wait(self) -> None:
         """Wait until it answers; raises OpsError `sandbox-planes` (exit 3)."""
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            if self.pid is not None:
-                return
-            time.sleep(0.03)
-        raise OpsError(
-            "The control planes did not start",
-            why=f"they did not answer within {_START_TIMEOUT_S:g} s",
-            hint=f"look at {self.folder / 'planes.log'}",
-            code="sandbox-planes",
-            exit=Exit.UNKNOWN,
-        )
+        log = self.folder / "planes.log"
+        wait_until_up(lambda: self.pid, name=_NAME, log=log, code=_CODE)
 
     def stop(self) -> bool:
         """Stop it and wait until it is gone; return whether it ran."""
-        pid = self.pid
-        if pid is None:
-            return False
-        # What it knows is on disk before it answers.
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_TIMEOUT_S
-        while self.pid == pid and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return True
+        return end(lambda: self.pid, name=_NAME, code=_CODE)
 
     def act(self, kind: str, act: str, data: Mapping[str, Any]) -> dict[str, Any]:
         """Do something to a plane: `fault`, `calm`, or what it offers itself.
@@ -103,7 +80,7 @@ class PlanesProcess:
                 "The control planes do not answer",
                 why="nobody answered at their port",
                 hint="opsctl sandbox up",
-                code="sandbox-planes",
+                code=_CODE,
                 exit=Exit.UNKNOWN,
             )
         if "message" in said:
