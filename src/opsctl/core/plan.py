@@ -54,6 +54,8 @@ class Step:
     undo: Undo | Irreversible | None = None
     detail: tuple[str, ...] = ()
     """Lines shown under the title: the SQL, the target, the link."""
+    independent: bool = False
+    """Whether the steps after it are carried out although it failed: one message each."""
 
     def __post_init__(self) -> None:
         if self.safety not in ("idempotent", "verify", "manual"):
@@ -98,6 +100,13 @@ class Plan:
     estimate_s: float | None = None
     needs_name: bool = False
     """Whether it is agreed to by typing the environment's name, wherever and however undone."""
+    lock: str = ""
+    """What it holds while it runs, so that one of a kind runs at a time; empty: the environment."""
+
+    @property
+    def holds(self) -> str:
+        """The name of the lock that it holds while it runs."""
+        return self.lock or self.environment
 
     @property
     def irreversible(self) -> tuple[Step, ...]:
@@ -129,6 +138,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "facts": dict(plan.facts),
         "estimate_s": plan.estimate_s,
         **({"needs_name": True} if plan.needs_name else {}),
+        **({"lock": plan.lock} if plan.lock else {}),
     }
 
 
@@ -145,6 +155,7 @@ def plan_from_json(data: Mapping[str, Any]) -> Plan:
         facts=data["facts"],
         estimate_s=data["estimate_s"],
         needs_name=data.get("needs_name", False),
+        lock=data.get("lock", ""),
     )
 
 
@@ -180,6 +191,7 @@ def undo_plan(plan: Plan, *, run: str, done: tuple[str, ...]) -> Plan:
         steps=tuple(steps),
         notes=tuple(notes),
         facts={"undoes": run},
+        lock=plan.lock,
     )
 
 
@@ -201,6 +213,7 @@ def _step_to_json(step: Step) -> dict[str, Any]:
         "check": probe_to_json(step.check) if step.check else None,
         "undo": undo,
         "detail": list(step.detail),
+        **({"independent": True} if step.independent else {}),
     }
 
 
@@ -223,4 +236,5 @@ def _step_from_json(data: Mapping[str, Any]) -> Step:
         check=probe_from_json(data["check"]) if data["check"] else None,
         undo=undo,
         detail=tuple(data["detail"]),
+        independent=data.get("independent", False),
     )

@@ -245,7 +245,7 @@ class Engine:
                 )
                 self._watcher.step_ended(step, outcome.status, took_ms, outcome.detail)
                 outcomes.append(outcome)
-                if outcome.status not in ("done", "already"):
+                if outcome.status not in ("done", "already") and not step.independent:
                     break
             if (
                 error is None
@@ -265,10 +265,13 @@ class Engine:
             self._write(run, "finished", data={})
             return Outcome(run, plan, Status.OK, Exit.OK, steps)
         progress = _Progress(self._journal.events(run))
+        # Of a plan whose steps stand each for itself whatever was done counts: it is finished
+        # by a resume, which repeats nothing.
+        apart = any(step.independent for step in plan.steps)
         changed = any(
             progress.effective(step.id) or progress.unsure(step.id)
             for step in plan.steps
-            if step.action is not None and step.undo is not None
+            if step.action is not None and (step.undo is not None or apart)
         )
         if error is None:
             error = self._stopped(run, plan, last, changed=changed)
@@ -395,16 +398,14 @@ class Engine:
 
     @contextmanager
     def _holding(self, plan: Plan, run: str) -> Iterator[None]:
-        with locks.hold(
-            self._locks, plan.environment, actor=self._actor, run=run, command=plan.command
-        ):
+        with locks.hold(self._locks, plan.holds, actor=self._actor, run=run, command=plan.command):
             yield
 
     def _summary(self, events: list[Event]) -> RunSummary:
         first = events[0]
         plan = first.data.get("plan", {})
         environment = str(plan.get("environment", ""))
-        holder = locks.holder_of(self._locks, environment)
+        holder = locks.holder_of(self._locks, str(plan.get("lock") or environment))
         running = holder is not None and holder.run == first.run and locks.is_alive(holder)
         state = _state(tuple(events), running=running)
         return RunSummary(
