@@ -26,6 +26,12 @@ class Command:
     cwd: str | None = None
     stdin: str | None = None
     timeout_s: float = 120.0
+    terminal: bool = False
+    """Whether it has the person's terminal: it asks there, and what it says goes to stderr."""
+    accepts: tuple[int, ...] = (0,)
+    """Exit codes by which it has done what it should; by one that is not 0 it found something."""
+    refuses: tuple[int, ...] = ()
+    """Exit codes by which it says that it changed nothing."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,13 @@ class Probe:
 def action_to_json(action: Action) -> dict[str, Any]:
     """Return the action as JSON data with its `kind`."""
     kind = next(name for name, cls in _KINDS.items() if isinstance(action, cls))
-    return {"kind": kind, **asdict(action)}
+    data = {"kind": kind, **asdict(action)}
+    if isinstance(action, Command):
+        usual = Command(action.argv)
+        for name in ("terminal", "accepts", "refuses"):  # added later, as well
+            if getattr(action, name) == getattr(usual, name):
+                del data[name]
+    return data
 
 
 def action_from_json(data: Mapping[str, Any]) -> Action:

@@ -118,6 +118,51 @@ def run_program(
     return Finished(child.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
+def run_on_terminal(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    timeout_s: float = 120.0,
+) -> int:
+    """Run a program that has this process's terminal, and return its exit code.
+
+    It may ask there, gets Ctrl-C as this process does, and what it says goes to stderr. Raises
+    what `run_program` does.
+    """
+    argv = (sys.executable, "-m", *argv) if argv[0] == "opsctl" else argv
+    name = os.path.basename(argv[0])  # noqa: PTH119 - argv[0] may be a bare name
+    try:
+        child = subprocess.Popen(  # noqa: S603 - argv, no shell
+            list(argv), env={**os.environ, **(env or {})}, cwd=cwd, stdout=2
+        )
+    except OSError as error:
+        raise OpsError(
+            f"The program {name} could not be started",
+            why=error.strerror or type(error).__name__,
+            hint=f"check that {name} is installed and may be executed",
+            code="tool-missing",
+            exit=Exit.UNKNOWN,
+        ) from None
+    try:
+        return child.wait(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        child.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=10)
+        raise OpsError(
+            f"The program {name} did not end in time",
+            why=f"it was stopped after {timeout_s:g} s; what it did by then is unknown",
+            hint="look at the state of the world before you try again",
+            code="tool-timeout",
+            exit=Exit.UNKNOWN,
+        ) from None
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+
+
 def _follow(
     child: subprocess.Popen[bytes], on_stderr: Callable[[str], None], *, timeout_s: float
 ) -> Finished:

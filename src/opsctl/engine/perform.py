@@ -9,7 +9,7 @@ from typing import Any
 
 from opsctl.core.action import Action, Command, Expect, Manual, Probe, Query, Request
 from opsctl.core.errors import OpsError
-from opsctl.core.process import run_program
+from opsctl.core.process import run_on_terminal, run_program
 from opsctl.core.secrets import resolve_secret, without_secrets
 
 _LOCK_STATES = ("55P03", "40P01", "55006")
@@ -37,15 +37,17 @@ class Answer:
 def perform(action: Action, *, waiting: Callable[[str], None]) -> Answer:
     """Perform an action. Raises ActionFailed or OutcomeUnknown; `waiting` hears of retries.
 
-    A Command that exits with another code than 0 has failed with an unknown effect: programs
-    do part of their work and then fail.
+    A Command that exits with another code than it may has failed with an unknown effect,
+    unless the code says that nothing was changed: programs do part of their work and then fail.
     """
     if isinstance(action, Query):
         return _query(action, waiting)
     if isinstance(action, Command):
         answer = _command(action)
-        if answer.code != 0:
-            raise OutcomeUnknown(f"exit code {answer.code}: {_end_of(answer.text)}")
+        if answer.code not in action.accepts:
+            said = ": ".join(part for part in (f"exit code {answer.code}", _end_of(answer.text))
+                             if part)  # fmt: skip
+            raise (ActionFailed if answer.code in action.refuses else OutcomeUnknown)(said)
         return answer
     if isinstance(action, Request):
         answer = _request(action)
@@ -200,6 +202,9 @@ def _command(action: Command) -> Answer:
         env[variable] = resolve_secret(reference)
         values.append(env[variable])
     try:
+        if action.terminal:
+            code = run_on_terminal(action.argv, env=env, cwd=action.cwd, timeout_s=action.timeout_s)
+            return Answer(code, "")
         done = run_program(
             action.argv,
             env=env,

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from opsctl.core.action import Manual
+from opsctl.core.action import Command, Manual
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Plan, Step, plan_from_json, plan_to_json, undo_plan
 from opsctl.core.report import Status
@@ -26,7 +26,9 @@ from opsctl.engine import lock as locks
 from opsctl.engine.perform import ActionFailed, OutcomeUnknown, ask, perform
 from opsctl.engine.store import Event, Journal
 
-StepState = Literal["done", "already", "failed", "unknown", "blocked", "pending"]
+StepState = Literal["done", "already", "found", "failed", "unknown", "blocked", "pending"]
+"""found: it is done, and what it looked at is not well."""
+_OVER = ("done", "already", "found")
 
 
 class Person(Protocol):
@@ -245,7 +247,7 @@ class Engine:
                 )
                 self._watcher.step_ended(step, outcome.status, took_ms, outcome.detail)
                 outcomes.append(outcome)
-                if outcome.status not in ("done", "already") and not step.independent:
+                if outcome.status not in _OVER and not step.independent:
                     break
             if (
                 error is None
@@ -260,9 +262,11 @@ class Engine:
     def _conclude(
         self, run: str, plan: Plan, steps: tuple[StepOutcome, ...], error: OpsError | None
     ) -> Outcome:
-        last = next((step for step in steps if step.status not in ("done", "already")), None)
+        last = next((step for step in steps if step.status not in _OVER), None)
         if last is None:
             self._write(run, "finished", data={})
+            if _Progress(self._journal.events(run)).found(plan):
+                return Outcome(run, plan, Status.FAILED, Exit.FAILED, steps)
             return Outcome(run, plan, Status.OK, Exit.OK, steps)
         progress = _Progress(self._journal.events(run))
         # Of a plan whose steps stand each for itself whatever was done counts: it is finished
@@ -337,7 +341,7 @@ class Engine:
             raise TypeError(f"step {step.id} has no action")
         self._write(run, "started", step=step.id, data={})
         try:
-            perform(step.action, waiting=lambda text: self._watcher.waiting(step, text))
+            answer = perform(step.action, waiting=lambda text: self._watcher.waiting(step, text))
         except (ActionFailed, OpsError) as error:
             detail = f"{error.what}: {error.why}" if isinstance(error, OpsError) else str(error)
             self._write(run, "failed", step=step.id, data={"detail": detail})
@@ -345,8 +349,12 @@ class Engine:
         except OutcomeUnknown as error:
             self._write(run, "unknown", step=step.id, data={"detail": str(error)})
             return self._find_out(run, step, str(error))
-        self._write(run, "done", step=step.id, data={})
-        return self._verify(run, step)
+        found = isinstance(step.action, Command) and answer.code != 0
+        self._write(run, "done", step=step.id, data={"exit_code": answer.code} if found else {})
+        outcome = self._verify(run, step)
+        if found and outcome.status == "done":
+            return StepOutcome(step.id, step.title, "found", f"exit code {answer.code}")
+        return outcome
 
     def _find_out(self, run: str, step: Step, detail: str) -> StepOutcome:
         """Contact was lost: the world tells what became of the step, if it can."""
@@ -428,10 +436,13 @@ class _Progress:
     def __init__(self, events: tuple[Event, ...]) -> None:
         self._last: dict[str, Event] = {}
         self._kinds: dict[str, list[str]] = {}
+        self._exits: dict[str, int] = {}
         for event in events:
             if event.step is not None:
                 self._last[event.step] = event
                 self._kinds.setdefault(event.step, []).append(event.kind)
+                if event.kind == "done":
+                    self._exits[event.step] = int(event.data.get("exit_code", 0))
 
     def settled(self, step: str) -> bool:
         """Whether a step is done and verified, or a person said it is done."""
@@ -455,6 +466,18 @@ class _Progress:
         """Whether a step was cut off between intent and effect."""
         last = self._last.get(step)
         return last is not None and last.kind in ("started", "unknown")
+
+    def found(self, plan: Plan) -> bool:
+        """Whether a look's last answer is that something is not well.
+
+        The same look may stand in a plan twice, before a change and after it.
+        """
+        answers = {
+            step.action.argv: self._exits.get(step.id, 0)
+            for step in plan.steps
+            if isinstance(step.action, Command)
+        }
+        return any(answers.values())
 
     def redo(self, step: str) -> bool:
         """Whether a person said that a step did not take effect."""
