@@ -387,6 +387,73 @@ class Channels(_Model):
     urls: tuple[SecretRef, ...] = Field(
         (), description="Apprise addresses of further channels, each by reference."
     )
+    statuspage: SecretRef | None = Field(None, description="Statuspage API key, by reference.")
+    statuspage_page: str | None = Field(None, description="The page's id at Statuspage.")
+    statuspage_api: WebAddress = Field("https://api.statuspage.io", description="Statuspage's API.")
+    statuspage_components: tuple[str, ...] = Field(
+        (), description="Ids of the page's components that an incident concerns."
+    )
+    status_file: str | None = Field(
+        None, description="A page of HTML that says how it is, for those without Statuspage."
+    )
+
+
+IncidentSeverity = Literal["P0", "P1", "P2", "P3"]
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+
+
+class Contact(_Model):
+    """Somebody who is called in an incident (runbook, 'Emergency Contacts')."""
+
+    role: Literal["on-call", "escalation", "security", "communication", "vendor"] = Field(
+        description="on-call, escalation, security, communication or vendor."
+    )
+    name: str = Field(description="A person, a rota or a company.")
+    reach: str = Field("", description="How to reach them: a number, a handle, a link.")
+    slack: str | None = Field(
+        None, pattern=r"^[UW][A-Z0-9]{6,20}$", description="Slack member id, to be mentioned."
+    )
+
+
+class BusinessHours(_Model):
+    """When P2 and P3 are seen to."""
+
+    days: tuple[Weekday, ...] = Field(
+        ("monday", "tuesday", "wednesday", "thursday", "friday"), description="Days of work."
+    )
+    begin: str = Field(
+        "09:00", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="From, HH:MM."
+    )
+    end: str = Field("17:00", pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="To, HH:MM.")
+    timezone: str = Field("UTC", description="Time zone of both, such as Europe/Berlin.")
+
+
+class Incidents(_Model):
+    """Who answers for incidents, and by when."""
+
+    contacts: tuple[Contact, ...] = Field((), description="Who is called, in this order.")
+    respond_min: float = Field(
+        5.0, gt=0, description="Minutes until somebody is on a P0 or P1 (runbook: immediate)."
+    )
+    business_hours: BusinessHours = Field(
+        BusinessHours(), description="When P2 and P3 are seen to."
+    )
+    update_every_min: float = Field(
+        15.0, gt=0, le=1440, description="Minutes between updates (runbook, 'Status Page')."
+    )
+    update_for: tuple[IncidentSeverity, ...] = Field(
+        ("P0", "P1"), description="Severities that are kept updated."
+    )
+    postmortem_h: float = Field(
+        24.0, gt=0, description="Hours until the post-mortem is written (runbook, 'Status Page')."
+    )
+    postmortem_for: tuple[IncidentSeverity, ...] = Field(
+        ("P0", "P1"), description="Severities that get one; security incidents always do."
+    )
+    public: dict[Literal["investigating", "identified", "monitoring", "resolved"], str] = Field(
+        default_factory=dict,
+        description="What the public is told in each state; $title and $systems are put in.",
+    )
 
 
 class SecretRule(_Model):
@@ -451,6 +518,7 @@ class Environment(_Model):
         (), description="HOST:PORT of others: when they do not answer either, it is this machine."
     )
     channels: Channels = Field(Channels(), description="Whom to tell.")
+    incidents: Incidents = Field(Incidents(), description="Who answers for incidents, and by when.")
 
 
 class BundleBudget(_Model):

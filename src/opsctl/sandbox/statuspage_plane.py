@@ -96,6 +96,7 @@ class StatuspagePlane(ControlPlane):
             "resolved_at": None,
             "incident_updates": [],
             "components": [],
+            "metadata": {},
         }
         answer = self._update(incident, body)
         if answer.status != 200:
@@ -109,6 +110,11 @@ class StatuspagePlane(ControlPlane):
             return Answered(400, {"error": "incident is missing"})
         status = given.get("status", incident["status"])
         changes = given.get("components") or {}
+        metadata = given.get("metadata", incident["metadata"])
+        if not isinstance(metadata, dict) or not all(
+            isinstance(value, dict) for value in metadata.values()
+        ):
+            return Answered(422, {"error": ["Metadata values must be objects"]})
         if status not in _STATUSES:
             return Answered(422, {"error": [f"Status {status} is unknown"]})
         if set(changes) - set(self.components) or set(changes.values()) - set(_COMPONENT):
@@ -116,7 +122,12 @@ class StatuspagePlane(ControlPlane):
         for id, value in changes.items():
             self.components[id]["status"] = value
         now = _now()
-        incident.update(name=given.get("name", incident["name"]), status=status, updated_at=now)
+        incident.update(
+            name=given.get("name", incident["name"]),
+            status=status,
+            updated_at=now,
+            metadata=metadata,
+        )
         if status in _OVER:
             incident["resolved_at"] = now
         touched = [each for each in self._components() if each["id"] in changes]

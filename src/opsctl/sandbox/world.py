@@ -299,6 +299,13 @@ environment:
       url: http://127.0.0.1:{port}/api/health
     - name: selftest
       url: http://127.0.0.1:{port}/api/selftest
+  channels:
+    slack: file:{base}/planes/slack.token
+    slack_api: {slack}/api
+    statuspage: file:{base}/planes/statuspage.token
+    statuspage_page: sandboxpage1
+    statuspage_api: {statuspage}
+    statuspage_components: [component001, component002]
 """
 
 
