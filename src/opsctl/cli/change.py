@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +66,11 @@ def change(wanted: Plan | Resume, *, call: Call, shared: Shared) -> int:
     again = f"runs resume {wanted.run}" if isinstance(wanted, Resume) else plan.command
     approval = _agree(plan, shared, again)
     engine = open_engine(call, no_input=shared.no_input, quiet=shared.quiet)
-    if isinstance(wanted, Resume):
-        outcome = engine.resume(wanted.run)
-    else:
-        outcome = engine.start(plan, approval=approval)
+    with told_to_children(shared):
+        if isinstance(wanted, Resume):
+            outcome = engine.resume(wanted.run)
+        else:
+            outcome = engine.start(plan, approval={**approval, **_within()})
     return emit(outcome_report(outcome), shared)
 
 
@@ -102,16 +103,20 @@ def refuse_if_locked(call: Call) -> None:
         raise locked(call.name, holder)
 
 
+_SEVERITIES = {"pending": Severity.NOTE, "found": Severity.WARNING}
+
+
 def outcome_report(outcome: Outcome) -> Report:
     """Return how a run ended, as a report: a finding per step, and the error's four parts."""
     plan = outcome.plan
-    statuses = {"done": Status.OK, "already": Status.OK, "failed": Status.FAILED}
+    well = ("done", "already")
+    statuses = {**dict.fromkeys(well, Status.OK), "found": Status.FAILED, "failed": Status.FAILED}
     findings = [
         Finding(
             rule="step",
             title=step.title,
             status=statuses.get(step.status, Status.UNKNOWN),
-            severity=Severity.NOTE if step.status == "pending" else Severity.ERROR,
+            severity=_SEVERITIES.get(step.status, Severity.ERROR),
             evidence=step.detail if step.status != "pending" else "not started",
             took_ms=step.took_ms,
         )
@@ -151,6 +156,47 @@ def outcome_report(outcome: Outcome) -> Report:
         given_status=outcome.status,
         given_exit=outcome.exit,
     )
+
+
+@contextlib.contextmanager
+def told_to_children(shared: Shared) -> Iterator[None]:
+    """Have the commands of opsctl's own that a plan starts find the same settings, and not ask."""
+    given = {}
+    if shared.config is not None:
+        given["OPSCTL_CONFIG"] = str(shared.config.absolute())
+    if shared.no_input:
+        given["OPSCTL_NO_INPUT"] = "1"
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _within() -> dict[str, str]:
+    """Return which step of a runbook this is, to be recorded; nothing where it is none.
+
+    Raises OpsError `left-alone` (exit 5) where the runbook's run is gone: it may be resumed
+    already, and would begin the same step beside this one.
+    """
+    mark = os.environ.get("_OPSCTL_WITHIN")
+    if mark is None:
+        return {}
+    parent = os.environ.get("_OPSCTL_PARENT", "")
+    if sys.platform != "win32" and str(os.getppid()) != parent:
+        raise OpsError(
+            "Nothing was changed: the runbook that this is a step of is not being run any more",
+            why=f"process {parent or 'nobody'} is gone",
+            hint="opsctl runs list, and resume the runbook's run",
+            code="left-alone",
+            exit=Exit.REFUSED,
+        )
+    return {"within": mark}
 
 
 def _irreversible(step: Step) -> bool:
@@ -251,7 +297,8 @@ class _Progress:
 
     def step_ended(self, step: Step, status: str, took_ms: float, detail: str) -> None:
         """Say how it ended."""
-        words = {"done": "done", "already": "was already done", "failed": "FAILED"}
+        words = {"done": "done", "already": "was already done", "failed": "FAILED",
+                 "found": "found something"}  # fmt: skip
         tail = f": {detail}" if detail and status != "already" else ""
         self._say(f"      {words.get(status, status)} in {took_ms / 1000:.1f} s{tail}")
 

@@ -97,6 +97,7 @@ def width_of(stream: TextIO) -> int:
 
 def can_ask(*, no_input: bool) -> bool:
     """Whether a person is there to answer: stdin and stderr are terminals."""
+    no_input = no_input or os.environ.get("OPSCTL_NO_INPUT", "") not in ("", "0")
     return not no_input and sys.stdin.isatty() and sys.stderr.isatty()
 
 

@@ -127,14 +127,17 @@ def run_on_terminal(
 ) -> int:
     """Run a program that has this process's terminal, and return its exit code.
 
-    It may ask there, gets Ctrl-C as this process does, and what it says goes to stderr. Raises
-    what `run_program` does.
+    It may ask there, gets Ctrl-C as this process does, and what it says goes to stderr. The
+    variable _OPSCTL_PARENT tells it whose child it is. Raises what `run_program` does.
     """
     argv = (sys.executable, "-m", *argv) if argv[0] == "opsctl" else argv
     name = os.path.basename(argv[0])  # noqa: PTH119 - argv[0] may be a bare name
     try:
         child = subprocess.Popen(  # noqa: S603 - argv, no shell
-            list(argv), env={**os.environ, **(env or {})}, cwd=cwd, stdout=2
+            list(argv),
+            env={**os.environ, **(env or {}), "_OPSCTL_PARENT": str(os.getpid())},
+            cwd=cwd,
+            stdout=2,
         )
     except OSError as error:
         raise OpsError(
