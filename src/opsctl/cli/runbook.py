@@ -1,0 +1,192 @@
+"""`opsctl runbook`: procedures that are read, carried out step by step, and checked for rot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opsctl.core.errors import Exit, OpsError
+from opsctl.core.report import Report, Table
+
+if TYPE_CHECKING:
+    from opsctl.core.call import Call
+    from opsctl.core.plan import Plan
+    from opsctl.engine.run import Engine
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+
+File = Annotated[
+    str, typer.Argument(metavar="FILE", help="A runbook's name, or the path of its file.")
+]
+"""A runbook named on the command line."""
+Mark = Annotated[str, typer.Argument(metavar="MARK", help="TOKEN.STEP of a runbook's run.")]
+"""A step of a runbook's run."""
+
+
+@app.command("list")
+def list_(call: Call) -> Report:
+    """List the project's runbooks and opsctl's own."""
+    from opsctl.adapters.runbook_files import read_runbook, runbook_paths
+
+    books = [read_runbook(path) for path in runbook_paths(call.root)]
+    rows = tuple((each.name, each.title, str(len(each.steps)), each.when) for each in books)
+    return Report(
+        command="runbook list",
+        title="Runbooks",
+        tables=(Table("", ("runbook", "title", "steps", "when"), rows),) if rows else (),
+        notes=("Read one: opsctl runbook show NAME. Carry it out: opsctl runbook run NAME",)
+        if rows
+        else ("There are no runbooks.",),
+        data={
+            "runbooks": [
+                {
+                    "name": each.name,
+                    "title": each.title,
+                    "when": each.when,
+                    "owner": each.owner,
+                    "steps": len(each.steps),
+                    "path": str(each.path),
+                }
+                for each in books
+            ]
+        },
+    )
+
+
+@app.command()
+def show(call: Call, file: File) -> Report:
+    """Show what a runbook says and the steps that it has."""
+    from opsctl.adapters.command_line import own_words
+    from opsctl.adapters.runbook_files import find_runbook, read_runbook
+
+    book = read_runbook(find_runbook(call.root, file))
+    steps = []
+    for number, item in enumerate(book.steps, start=1):
+        own = item.kind == "line" and own_words(item.text) is not None
+        who = "opsctl" if own else "you"
+        steps.append((str(number), item.heading, who, item.text))
+    notes = [book.when] if book.when else []
+    if book.owner:
+        notes.append(f"Owner: {book.owner}")
+    notes.append(f"The whole text: {book.path}")
+    return Report(
+        command="runbook show",
+        title=book.title,
+        tables=(Table("Steps", ("", "under", "who", "what"), tuple(steps)),) if steps else (),
+        notes=tuple(notes),
+        data={
+            "runbook": book.name,
+            "path": str(book.path),
+            "when": book.when,
+            "owner": book.owner,
+            "steps": [
+                {"step": int(number), "heading": heading, "who": who, "text": text}
+                for number, heading, who, text in steps
+            ],
+        },
+    )
+
+
+@app.command("run")
+def run_(
+    call: Call,
+    file: File,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STEP", help="Begin at this number, step or heading."),
+    ] = None,
+) -> Plan:
+    """Carry a runbook out, step by step, as one run that can be resumed.
+
+    Lines of opsctl's own are run on --env, each asking for itself as it would when typed; what
+    they say is shown as it comes. Other programs' lines and boxes to tick are yours: they are
+    shown, and recorded with your name and the time when you say that they are done.
+    """
+    import secrets
+
+    from opsctl.adapters.runbook_files import find_runbook, read_runbook
+    from opsctl.cli.runbook_plan import plan_runbook
+
+    return plan_runbook(
+        read_runbook(find_runbook(call.root, file)),
+        environment=call.name,
+        protected=call.environment.protected,
+        token=secrets.token_hex(4),
+        first=from_,
+        warn=lambda line: (),
+    )
+
+
+@app.command(hidden=True)
+def outcome(
+    call: Call,
+    mark: Mark,
+    acts: Annotated[bool, typer.Option("--acts", help="It leaves no run behind.")] = False,
+    undone: Annotated[bool, typer.Option("--undone", help="Ask whether it is undone.")] = False,
+) -> Report:
+    """Say what became of a runbook's step: exit 0 it is done, 1 it is not, 3 unknown."""
+    from opsctl.cli.runbook_plan import outcome_of
+    from opsctl.core.report import Status
+
+    engine = _engine(call)
+    step_events, began = _traces(engine, mark)
+    if undone:
+        undoing = [each for each in engine.runs() if each.undoes in began]
+        word, why = outcome_of(mark, (), [each.state for each in undoing], acts=False)
+        if not began:
+            word, why = "applied", f"{mark} left nothing to undo"
+        runs = [each.run for each in undoing if each.state not in ("finished", "aborted")]
+    else:
+        word, why = outcome_of(mark, step_events, list(began.values()), acts=acts)
+        runs = [run for run, state in began.items() if state not in ("finished", "aborted")]
+    if word == "unknown" and runs:
+        why += f": opsctl runs resume {runs[-1]}"
+    codes = {"applied": Exit.OK, "absent": Exit.FAILED}
+    states = {"applied": Status.OK, "absent": Status.FAILED}
+    return Report(
+        command="runbook outcome",
+        title=why,
+        environment=call.environment_name,
+        data={"mark": mark, "outcome": word, "runs": dict(began)},
+        given_status=states.get(word, Status.UNKNOWN),
+        given_exit=codes.get(word, Exit.UNKNOWN),
+    )
+
+
+@app.command(hidden=True)
+def take_back(call: Call, mark: Mark) -> Plan:
+    """Undo the run that a runbook's step began."""
+    engine = _engine(call)
+    finished = [run for run, state in _traces(engine, mark)[1].items() if state == "finished"]
+    if not finished:
+        raise OpsError(
+            f"The step {mark} began no run that is finished",
+            why="there is nothing to take back",
+            hint="opsctl runs list",
+            code="nothing-to-undo",
+        )
+    return engine.undo_plan(finished[-1])
+
+
+def _traces(engine: Engine, mark: str) -> tuple[list[dict[str, object]], dict[str, str]]:
+    """Return (the step's events in its runbook's run, the runs that it began and their states)."""
+    token, _, step = mark.partition(".")
+    events: list[dict[str, object]] = []
+    began: dict[str, str] = {}
+    for run in engine.runs():
+        of_run = engine.events(run.run)
+        facts = of_run[0].data.get("plan", {}).get("facts", {})
+        if facts.get("token") == token and "runbook" in facts:
+            events += [
+                {"kind": event.kind, "data": event.data} for event in of_run if event.step == step
+            ]
+        if any(each.kind == "approved" and each.data.get("within") == mark for each in of_run):
+            began[run.run] = run.state
+    return events, began
+
+
+def _engine(call: Call) -> Engine:
+    from opsctl.cli.change import open_engine
+
+    return open_engine(call)
