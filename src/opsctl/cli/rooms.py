@@ -108,6 +108,11 @@ ROOMS = (
         acts=("restore",),
     ),
     Room(
+        "runbook",
+        "List, show and run procedures, and check their command lines.",
+        "opsctl.cli.runbook",
+    ),
+    Room(
         "runs",
         "List, show, resume, undo, resolve and unlock runs.",
         "opsctl.cli.runs",
