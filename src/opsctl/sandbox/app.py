@@ -1,11 +1,14 @@
-"""The sample application's HTTP side: two endpoints whose answers depend on the database.
+"""The sample application's HTTP side: a page, and two endpoints that depend on the database.
 
-Run as `python -m opsctl.sandbox.app FOLDER PORT`; the folder holds `database-url` and
-`app.name`. A third page, /.sandbox, says who answers, so that nobody is taken for it.
+It runs with the variables that the live deployment was built with. Run as
+`python -m opsctl.sandbox.app FOLDER PORT`; the folder holds `database-url` and `app.name`. One
+page more, /.sandbox, says who answers, so that nobody is taken for it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import http.client
 import json
 import os
 import sys
@@ -16,6 +19,11 @@ from typing import Any
 
 import psycopg
 
+_SECRET = "SUPABASE_SECRET_KEY"  # noqa: S105 - a name
+_SCRIPT = "/_next/static/chunks/main.js"
+_PAGE = f"""<!doctype html><html lang="en"><title>Sample</title>
+<p>The sample application.</p><script src="{_SCRIPT}"></script></html>
+"""
 _PERSON = "00000000-0000-4000-8000-000000000001"
 
 
@@ -39,9 +47,17 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Answer /api/health, /api/selftest and /.sandbox."""
+        """Answer the page, its script, /api/health, /api/selftest and /.sandbox."""
         if self.path == "/.sandbox":
             self._answer(200, {"name": self.name, "pid": os.getpid()})
+            return
+        if self.path == "/":
+            self._send(200, "text/html", _PAGE.encode())
+            return
+        if self.path.partition("?")[0] == _SCRIPT:
+            key = self._built_with().get("NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY", "")
+            script = f"globalThis.supabase={{key:{json.dumps(key)}}};"
+            self._send(200, "text/javascript", script.encode())
             return
         checks = {"/api/health": self._health, "/api/selftest": self._selftest}
         check = checks.get(self.path.partition("?")[0])
@@ -63,6 +79,10 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if wrong:
             document["output"] = wrong
+        secret = self._built_with().get(_SECRET)
+        if secret:
+            # A fingerprint says which key it has, and gives nothing of it away.
+            document["credentials"] = {_SECRET: hashlib.sha256(secret.encode()).hexdigest()[:16]}
         self._answer((503 if check == self._health else 500) if wrong else 200, document)
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -99,12 +119,47 @@ class _Handler(BaseHTTPRequestHandler):
             return f"a person sees {everything} invoices of {tenants} companies"
         if not unpaid:
             return "a person sees no unpaid invoice of their own company"
-        return "" if wrote == 1 else "a person cannot change a project of their own company"
+        if wrote != 1:
+            return "a person cannot change a project of their own company"
+        return self._gateway()
+
+    def _gateway(self) -> str:
+        """Ask the project's gateway with the secret key, as a server-side page would."""
+        secret = self._built_with().get(_SECRET)
+        try:
+            port = json.loads((self.sandbox / "planes" / "ports.json").read_bytes())["supabase"]
+        except (OSError, ValueError, KeyError):
+            return ""  # there is none to ask
+        if not secret:
+            return ""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request(
+                "GET", "/auth/v1/admin/users?per_page=1",
+                headers={"apikey": secret, "User-Agent": "sample-application"},
+            )  # fmt: skip
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return ""  # the sandbox is being stopped
+        finally:
+            connection.close()
+        return "Supabase refuses the application's secret key" if status in (401, 403) else ""
+
+    def _built_with(self) -> dict[str, str]:
+        """Return the variables of the deployment that production points to."""
+        try:
+            kept = json.loads((self.sandbox / "planes" / "vercel.json").read_bytes())
+            live = kept["aliases"][kept["domains"][0]["name"]]
+            return dict(kept["deployments"][live].get("env", {}))
+        except (OSError, ValueError, KeyError, IndexError):
+            return {}
 
     def _answer(self, status: int, document: dict[str, Any]) -> None:
-        body = json.dumps(document).encode()
+        self._send(status, "application/health+json", json.dumps(document).encode())
+
+    def _send(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/health+json")
+        self.send_header("Content-Type", kind)
         self.send_header("Cache-Control", "no-store")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -9,6 +9,7 @@ from opsctl.core.errors import OpsError
 from opsctl.core.process import find_program, run_program
 from opsctl.sandbox.github_plane import GithubPlane
 from opsctl.sandbox.planes import make_planes, read_token
+from opsctl.sandbox.supabase_plane import SupabasePlane
 from opsctl.sandbox.vercel_plane import VercelPlane
 
 _AUTHORS = ("Ada Example", "Sam Example")
@@ -53,8 +54,11 @@ def seed_planes(folder: Path, *, commits: list[str], app: Path, remote: Path) ->
     tokens = {kind: read_token(folder, kind) for kind in kinds}
     now_ms = int(time.time() * 1000)
     names = [path.stem.partition("_")[2].replace("_", " ") for path in _migrations(app)]
-    for plane in make_planes(tokens):
+    planes = make_planes(tokens)
+    supabase = next(each for each in planes if isinstance(each, SupabasePlane))
+    for plane in planes:
         if isinstance(plane, VercelPlane):
+            _variables(plane, supabase, now_ms)
             for index, commit in enumerate(commits):
                 plane.add_deployment(
                     commit,
@@ -65,7 +69,6 @@ def seed_planes(folder: Path, *, commits: list[str], app: Path, remote: Path) ->
                 )
             plane.remote = str(remote.resolve()) if commits else None
             plane.seen = commits[-1] if commits else ""
-            _variables(plane, now_ms)
         if isinstance(plane, GithubPlane):
             plane.remote = str(remote.resolve()) if commits else None
             plane.head = commits[-1] if commits else ""
@@ -73,12 +76,13 @@ def seed_planes(folder: Path, *, commits: list[str], app: Path, remote: Path) ->
         plane.keep_in(folder / f"{plane.KIND}.json")
 
 
-def _variables(plane: VercelPlane, now_ms: int) -> None:
+def _variables(plane: VercelPlane, supabase: SupabasePlane, now_ms: int) -> None:
     """Give the project its variables, older than every release."""
+    keys = {each["type"]: each["api_key"] for each in supabase.keys}
     for name, value, type in (
         ("NEXT_PUBLIC_SUPABASE_URL", "http://127.0.0.1", "plain"),
-        ("NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY", "set when it was built", "encrypted"),
-        ("SUPABASE_SECRET_KEY", "set when it was built", "sensitive"),
+        ("NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY", keys["publishable"], "encrypted"),
+        ("SUPABASE_SECRET_KEY", keys["secret"], "sensitive"),
     ):
         plane.add_variable(name, value, "production", "preview", type=type)
     for record in plane.variables:

@@ -7,6 +7,7 @@ client is driven against it in the tests.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from opsctl.sandbox.plane import Answered, Asked, ControlPlane
@@ -19,6 +20,9 @@ from opsctl.sandbox.supabase_keys import (
     new_signing_key,
 )
 
+_SERVED = (("rest", "v1"), ("auth", "v1"))
+"""What passes the project's gateway."""
+_MOST_LOGGED = 10_000
 _SERVICES = ("auth", "db", "pooler", "realtime", "rest", "storage")
 
 
@@ -46,6 +50,10 @@ class SupabasePlane(ControlPlane):
         """What the project was restored to: moments in seconds since 1970, and points."""
         self.restore: Callable[[int | str], None] | None = None
         """Carries a restore out; called before the answer is given."""
+        self.set_password: Callable[[str], None] | None = None
+        """Gives the database another password; called before the answer is given."""
+        self.passwords = 0
+        """How often it was."""
         self.backups: list[dict[str, Any]] = []
         self.keys = new_project_keys()
         self.signing_keys = [
@@ -75,6 +83,10 @@ class SupabasePlane(ControlPlane):
         """Answer as Supabase does to a token that it does not know."""
         return Answered(401, {"message": "Unauthorized"})
 
+    def shows_token(self, asked: Asked) -> bool:
+        """Whether a request may be answered: what passes the gateway shows a key instead."""
+        return asked.parts[:2] in _SERVED or super().shows_token(asked)
+
     def act(self, name: str, data: Mapping[str, Any]) -> Any:
         """Write a line of the gateway's log, or set how the services are."""
         match name:
@@ -89,6 +101,8 @@ class SupabasePlane(ControlPlane):
 
     def answer(self, asked: Asked) -> Answered:
         """Answer one request."""
+        if asked.parts[:2] in _SERVED:
+            return self._pass_gateway(asked)
         if asked.parts[:3] != ("v1", "projects", self.ref):
             return Answered(404, {"message": f"Cannot {asked.method} {asked.path}"})
         match (asked.method, *asked.parts[3:]):
@@ -105,6 +119,8 @@ class SupabasePlane(ControlPlane):
             case (_, "config", "auth", "signing-keys", *rest):
                 found = answer_signing_keys(self.signing_keys, asked, tuple(rest))
                 return found or self._no_path(asked)
+            case ("PATCH", "database", "password"):
+                return self._set_password(asked.body)
             case (_, "secrets"):
                 return answer_secrets(self.function_secrets, asked) or self._no_path(asked)
             case ("GET", "health"):
@@ -131,6 +147,34 @@ class SupabasePlane(ControlPlane):
             case ("POST", "database", "backups", "undo"):
                 return self._restore(asked.body, "name")
         return self._no_path(asked)
+
+    def _pass_gateway(self, asked: Asked) -> Answered:
+        """Answer as the project itself: who shows a key that works, and from no browser."""
+        shown = asked.headers.get("apikey", "")
+        key = next((each for each in self.keys if each["api_key"] == shown), None)
+        off = key is not None and key["type"] == "legacy" and self.legacy_enabled is not True
+        if key is None or off:
+            return Answered(401, {"message": "Invalid API key"})
+        browser = asked.headers.get("user-agent", "").startswith("Mozilla/")
+        privileged = key["type"] == "secret" or key["name"] == "service_role"
+        if key["type"] == "secret" and browser:
+            return Answered(401, {"message": "Forbidden use of secret API key in browser"})
+        prefix = key["prefix"] or shown[:5]
+        stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+        self.gateway_log.append({"timestamp": stamp, "prefix": prefix})
+        del self.gateway_log[:-_MOST_LOGGED]
+        if asked.parts[:4] == ("auth", "v1", "admin", "users") and not privileged:
+            return Answered(403, {"code": 403, "msg": "User not allowed"})
+        return Answered(data={"users": []} if asked.parts[0] == "auth" else {"swagger": "2.0"})
+
+    def _set_password(self, body: Any) -> Answered:
+        password = body.get("password") if isinstance(body, dict) else None
+        if not isinstance(password, str) or len(password) < 4:
+            return Answered(400, {"message": "password must be longer than or equal to 4"})
+        if self.set_password is not None:
+            self.set_password(password)
+        self.passwords += 1
+        return Answered(data={"message": "Successfully updated password"})
 
     def _no_path(self, asked: Asked) -> Answered:
         return Answered(404, {"message": f"Cannot {asked.method} {asked.path}"})

@@ -20,6 +20,8 @@ from opsctl.sandbox.vercel_variables import error as _error
 
 _USER = "usr_sandbox"
 _LONGEST_REASON = 250
+_OWN = ("promoted", "env")
+"""What is kept of a deployment and not shown in this form."""
 
 
 class VercelPlane(ControlPlane):
@@ -106,6 +108,7 @@ class VercelPlane(ControlPlane):
                 "createdAt": now_ms,
                 "promoted": promoted,
                 "meta": meta,
+                "env": self._env_of(target),
             }
             if live:
                 self._point_to(id)
@@ -125,6 +128,14 @@ class VercelPlane(ControlPlane):
                                 branch=branch, at_ms=self.tick())  # fmt: skip
             self.variables.append(record)
             return str(record["id"])
+
+    def _env_of(self, target: str | None) -> dict[str, str]:
+        """Return the variables that a build for a target has in it, from now on."""
+        return {
+            each["key"]: each["value"]
+            for each in self.variables
+            if (target or "preview") in each["target"] and not each.get("gitBranch")
+        }
 
     def push(self, commit: str, *, ref: str = "main", **how: Any) -> str:
         """Build a commit for production as a push does; it goes live unless that is turned off."""
@@ -386,7 +397,7 @@ class VercelPlane(ControlPlane):
     def _one(self, id: str) -> dict[str, Any]:
         deployment = self.deployments[id]
         return {
-            **{key: value for key, value in deployment.items() if key != "promoted"},
+            **{key: value for key, value in deployment.items() if key not in _OWN},
             **_substate(deployment),
             "ready": deployment["createdAt"],
             "projectId": self.project_id,
