@@ -119,6 +119,29 @@ class VercelApi:
             raise
         return self._read(path, data, value_of)
 
+    def put_variable(
+        self, name: str, target: str, value: str, *, sensitive: bool, fill: Pairs
+    ) -> Request:
+        """Write the record of a variable that is for one target: POST .../env?upsert=true.
+
+        `value` holds names of `fill` for what is secret. It fails where the target shares a
+        record with others: see `set_targets`. A sensitive one cannot be read again, and there
+        is none for development.
+        """
+        body = {"key": name, "value": value, "target": [target],
+                "type": "sensitive" if sensitive else "encrypted"}  # fmt: skip
+        path = self._project_path(10) + "/env"
+        return self._send("POST", path, {"upsert": "true"}, body=body, fill=fill)
+
+    def set_targets(self, variable: Variable, targets: tuple[str, ...]) -> Request:
+        """Let a record hold for these targets alone: PATCH .../env/ID; its value stays."""
+        return self._send("PATCH", self._variable_path(variable.id), {}, body={"target": targets})
+
+    def delete_variable(self, id: str, *, fill: Pairs = ()) -> Request:
+        """Take a record away: DELETE .../env/ID. `id` may be a name of `fill`."""
+        path = self._variable_path(id)
+        return self._send("DELETE", path, {}, body=None, fill=fill)
+
     def promote(self, project: Project, deployment: Deployment) -> Request:
         """Point production's domains to a deployment that was built for production; no build.
 
@@ -141,14 +164,15 @@ class VercelApi:
         path = f"/v9/projects/{_id(project.id)}"
         return self._send("PATCH", path, {}, body={"autoAssignCustomDomains": on})
 
-    def redeploy(self, deployment: Deployment) -> Request:
+    def redeploy(self, deployment: Deployment, *, mark: Mapping[str, str] | None = None) -> Request:
         """Build a deployment again, with today's variables, for the same target.
 
-        POST /v13/deployments?forceNew=1. An Ignored Build Step may cancel it.
+        POST /v13/deployments?forceNew=1. An Ignored Build Step may cancel it. `mark` is kept
+        with the new one, which `deployments` finds by it: `{"meta-NAME": VALUE}`.
         """
         body: dict[str, Any] = {
             "deploymentId": deployment.id,
-            "meta": {"action": "redeploy"},
+            "meta": {"action": "redeploy", **(mark or {})},
             "name": deployment.name,
         }
         if deployment.target:
@@ -247,14 +271,21 @@ class VercelApi:
         return self._send("POST", path, query, body=body or {})
 
     def _send(
-        self, method: str, path: str, query: Mapping[str, str], *, body: Mapping[str, Any]
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        body: Mapping[str, Any] | None,
+        fill: Pairs = (),
     ) -> Request:
         return Request(
             method,
             self._url(path, query),
-            headers=(("Content-Type", "application/json"),),
+            headers=(("Content-Type", "application/json"),) if body is not None else (),
             secret_headers=self._auth(),
-            body=json.dumps(dict(body), sort_keys=True),
+            body=None if body is None else json.dumps(dict(body), sort_keys=True),
+            fill=fill,
         )
 
     def _url(self, path: str, query: Mapping[str, str]) -> str:
@@ -269,6 +300,9 @@ class VercelApi:
 
     def _team(self) -> dict[str, str]:
         return {"teamId": self._settings.team} if self._settings.team else {}
+
+    def _variable_path(self, id: str) -> str:
+        return f"{self._project_path(9)}/env/{quote(id, safe='{}')}"
 
     def _project_path(self, version: int) -> str:
         return f"/v{version}/projects/{_id(self._settings.project)}"

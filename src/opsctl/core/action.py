@@ -16,7 +16,10 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Command:
-    """Start a program. `argv` is never a shell string and never holds a secret."""
+    """Start a program. `argv` is never a shell string and never holds a secret.
+
+    A program called `opsctl` is this opsctl, whatever the machine that carries it out.
+    """
 
     argv: tuple[str, ...]
     env: Pairs = ()
@@ -45,6 +48,12 @@ class Request:
     """(header, secret reference)."""
     body: str | None = None
     timeout_s: float = 30.0
+    fill: Pairs = ()
+    """(name, secret reference): `{{name}}` in the address and in the JSON body stands for it.
+
+    It is read just before the request is sent, so what is secret, or not known before the
+    steps before it were done, stands in no plan.
+    """
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,8 @@ def action_to_json(action: Action) -> dict[str, Any]:
     """Return the action as JSON data with its `kind`."""
     kind = next(name for name, cls in _KINDS.items() if isinstance(action, cls))
     data = {"kind": kind, **asdict(action)}
+    if isinstance(action, Request) and not action.fill:
+        del data["fill"]  # added later: the hash of a plan that was journalled must stay
     if isinstance(action, Command):
         usual = Command(action.argv)
         for name in ("terminal", "accepts", "refuses"):  # added later, as well

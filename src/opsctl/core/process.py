@@ -21,6 +21,9 @@ from typing import IO
 
 from opsctl.core.errors import Exit, OpsError
 
+OWN = (sys.executable, "-m", "opsctl")
+"""This opsctl: what a program called `opsctl` is taken for, wherever a plan is carried out."""
+
 _KEPT_LINES = 2000
 """Of a program that is followed: enough for every complaint, not for a day of progress."""
 
@@ -79,6 +82,7 @@ def run_program(
     (its effect is then unknown). Neither shows argv or env.
     """
     name = os.path.basename(argv[0])  # noqa: PTH119 - argv[0] may be a bare name
+    argv = (*OWN, *argv[1:]) if argv[0] == "opsctl" else argv
     become = {} if user is None else {"user": user, "group": user, "extra_groups": []}
     try:
         child = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603 - argv, no shell

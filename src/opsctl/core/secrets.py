@@ -13,6 +13,8 @@ from opsctl.core.errors import Exit, OpsError
 from opsctl.core.process import run_program
 
 _CMD_TIMEOUT_S = 30.0
+_OWN_TIMEOUT_S = 180.0
+"""A vendor's API that asks to wait is waited for."""
 _SHORTEST_SCRUBBED = 4
 
 
@@ -24,7 +26,8 @@ def resolve_secret(reference: str) -> str:
     reference, never a value. `url-password:REFERENCE` is the password within a URL; opsctl
     makes such references itself, for programs that take the password apart. In the same way
     `url-database:NAME:REFERENCE` is the URL of the server's database NAME, percent-encoded, and
-    `bearer:REFERENCE` is the value of an Authorization header.
+    `bearer:REFERENCE` is the value of an Authorization header, and `own:WORDS` is what this opsctl
+    prints when it is called with these words.
     """
     kind, _, rest = reference.partition(":")
     if kind == "bearer":
@@ -34,7 +37,8 @@ def resolve_secret(reference: str) -> str:
         return url_with_database(resolve_secret(inner), unquote(name))
     if kind == "url-password":
         return _password_of(resolve_secret(rest))
-    reader = {"env": _from_env, "file": _from_file, "keyring": _from_keyring, "cmd": _from_cmd}
+    reader = {"env": _from_env, "file": _from_file, "keyring": _from_keyring, "cmd": _from_cmd,
+              "own": _from_own}  # fmt: skip
     if kind not in reader:
         raise OpsError(
             "A secret was not given by reference",
@@ -124,6 +128,19 @@ def _from_keyring(rest: str) -> str:
     if secret is None:
         raise _missing(f"keyring:{rest}", "the keyring has no such entry")
     return str(secret)
+
+
+def _from_own(words: str) -> str:
+    done = run_program(["opsctl", *shlex.split(words)], timeout_s=_OWN_TIMEOUT_S)
+    if done.exit_code != 0:
+        raise OpsError(
+            "What the step needs could not be read",
+            why=done.last_line or f"opsctl {words} ended with exit code {done.exit_code}",
+            hint=f"opsctl {words.partition(' ')[0]} status",
+            code="secret-missing",
+            exit=Exit.UNKNOWN,
+        )
+    return done.stdout
 
 
 def _from_cmd(line: str) -> str:

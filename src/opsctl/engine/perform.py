@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from opsctl.core.action import Action, Command, Expect, Manual, Probe, Query, Request
 from opsctl.core.errors import OpsError
@@ -228,17 +230,30 @@ def _request(action: Request) -> Answer:
     for header, reference in action.secret_headers:
         headers[header] = resolve_secret(reference)
         values.append(headers[header])
+    url, body, filled = _filled(action)
+    values += filled
     try:
         with httpx.Client(follow_redirects=False, timeout=action.timeout_s) as client:
-            response = client.request(
-                action.method, action.url, headers=headers, content=action.body
-            )
+            response = client.request(action.method, url, headers=headers, content=body)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
         raise ActionFailed(f"{action.url} was not reached: {type(error).__name__}") from None
     except httpx.HTTPError as error:
         raise OutcomeUnknown(f"{action.url} gave no answer: {type(error).__name__}") from None
     text = without_secrets(response.text[:65536], values)
     return Answer(response.status_code, text)
+
+
+def _filled(action: Request) -> tuple[str, str | None, list[str]]:
+    """Return the address and the body with what stands for each name, and what that is."""
+    url, body, values = action.url, action.body, []
+    for name, reference in action.fill:
+        value, mark = resolve_secret(reference), "{{" + name + "}}"
+        url = url.replace(mark, quote(value, safe=""))
+        if body is not None:
+            # Between the quotes of a JSON string.
+            body = body.replace(mark, json.dumps(value)[1:-1])
+        values.append(value)
+    return url, body, values
 
 
 def _end_of(text: str) -> str:

@@ -1,0 +1,70 @@
+"""What a browser gets: a page's own HTML and the scripts of the same origin that it names."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urljoin, urlsplit
+
+from opsctl.core.errors import Exit, OpsError
+
+_TIMEOUT_S = 20.0
+_MOST_SCRIPTS = 200
+_MOST_BYTES = 32 << 20
+_SCRIPT = re.compile(
+    r"""<(?:script|link)\b[^>]*?\b(?:src|href)\s*=\s*["']([^"']+\.m?js(?:\?[^"']*)?)["']""", re.I
+)
+
+
+def read_served(url: str) -> dict[str, str]:
+    """Return the text of a page and of each script that it names, by address.
+
+    No cache is used on the way, no redirect leaves the origin. Raises OpsError `page-unread`
+    (exit 3) where the page or one of its scripts is not got whole: what is missing may be
+    what is looked for.
+    """
+    import httpx
+
+    found: dict[str, str] = {}
+    headers = {"User-Agent": "opsctl", "Cache-Control": "no-cache", "Accept": "*/*"}
+    with httpx.Client(timeout=_TIMEOUT_S, headers=headers, follow_redirects=False) as client:
+        page = _get(client, url)
+        found[url] = page
+        scripts = dict.fromkeys(urljoin(url, each) for each in _SCRIPT.findall(page))
+        own = [each for each in scripts if _origin(each) == _origin(url)]
+        if len(own) > _MOST_SCRIPTS:
+            raise _unread(url, f"it names {len(own)} scripts")
+        size = len(page)
+        for each in own:
+            found[each] = _get(client, each)
+            size += len(found[each])
+            if size > _MOST_BYTES:
+                raise _unread(url, f"its scripts are larger than {_MOST_BYTES >> 20} MiB")
+    return found
+
+
+def _get(client: object, url: str) -> str:
+    import httpx
+
+    assert isinstance(client, httpx.Client)
+    try:
+        answer = client.get(url)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _unread(url, f"no answer: {type(error).__name__}") from None
+    if answer.status_code != 200:
+        raise _unread(url, f"it answered {answer.status_code}")
+    return answer.text
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def _unread(url: str, why: str) -> OpsError:
+    return OpsError(
+        f"What browsers get from {url} could not be read",
+        why=why,
+        hint="is it the page of the application? rotation.page in the settings",
+        code="page-unread",
+        exit=Exit.UNKNOWN,
+    )
