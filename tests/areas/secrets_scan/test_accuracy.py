@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from tests.areas.secrets_scan.cases import Case, make_cases
 
-from opsctl.areas.secrets_scan.patterns import load_patterns
-from opsctl.areas.secrets_scan.reading import pieces_of
-from opsctl.areas.secrets_scan.scanner import Scanner
-from opsctl.areas.secrets_scan.sighting import Place
+from opsctl.adapters.secret_scanner.patterns import load_patterns
+from opsctl.adapters.secret_scanner.reading import pieces_of
+from opsctl.adapters.secret_scanner.scanner import Scanner
+from opsctl.adapters.secret_scanner.sighting import Place
 
 
 def test_secrets_are_found_and_hardly_anything_else() -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from tests.areas.secrets_scan.made_up import expand
 
-from opsctl.areas.secrets_scan.reading import CHUNK, NotScanned, Piece, pieces_of, read_file
+from opsctl.adapters.secret_scanner.reading import CHUNK, NotScanned, Piece, pieces_of, read_file
 
 Scanning = Callable[..., Any]
 ROOT_HINT = "tests may run as root, whom no permission stops"
@@ -159,7 +159,7 @@ def test_a_file_without_permission_is_named_to_who_needs_one(tmp_path: Path) -> 
     code = (
         "import os, sys\n"
         "from opsctl.areas.secrets_scan.crew import Work, scan_files\n"
-        "from opsctl.areas.secrets_scan.patterns import load_patterns\n"
+        "from opsctl.adapters.secret_scanner.patterns import load_patterns\n"
         "from opsctl.areas.secrets_scan.tree import list_targets\n"
         "from pathlib import Path\n"
         "patterns = load_patterns()\n"

@@ -8,10 +8,10 @@ import re
 import pytest
 from tests.areas.secrets_scan.made_up import expand
 
-from opsctl.areas.secrets_scan.confirm import CHECKS
-from opsctl.areas.secrets_scan.patterns import Patterns, load_patterns
-from opsctl.areas.secrets_scan.reading import pieces_of
-from opsctl.areas.secrets_scan.rules import (
+from opsctl.adapters.secret_scanner.confirm import CHECKS
+from opsctl.adapters.secret_scanner.patterns import Patterns, load_patterns
+from opsctl.adapters.secret_scanner.reading import pieces_of
+from opsctl.adapters.secret_scanner.rules import (
     SEVERITIES,
     Example,
     Rule,
@@ -19,8 +19,8 @@ from opsctl.areas.secrets_scan.rules import (
     read_rules,
     source_of_rules,
 )
-from opsctl.areas.secrets_scan.scanner import Found, Scanner
-from opsctl.areas.secrets_scan.sighting import Place
+from opsctl.adapters.secret_scanner.scanner import Found, Scanner
+from opsctl.adapters.secret_scanner.sighting import Place
 
 RULES = read_rules(source_of_rules())
 EXAMPLES = read_examples(source_of_rules())

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opsctl.adapters.secret_scanner.patterns import Patterns
+from opsctl.adapters.secret_scanner.reading import NotScanned, read_file
+from opsctl.adapters.secret_scanner.scanner import Found
+from opsctl.adapters.secret_scanner.variables import PUBLIC_PREFIXES, private_values, variables
 from opsctl.areas.secrets_scan.crew import Work, scan_files
 from opsctl.areas.secrets_scan.facts import Asked, Facts
-from opsctl.areas.secrets_scan.patterns import Patterns
-from opsctl.areas.secrets_scan.reading import NotScanned, read_file
-from opsctl.areas.secrets_scan.scanner import Found
 from opsctl.areas.secrets_scan.tree import Target, list_targets
-from opsctl.areas.secrets_scan.variables import PUBLIC_PREFIXES, private_values, variables
 from opsctl.core.errors import OpsError
 
 if TYPE_CHECKING:

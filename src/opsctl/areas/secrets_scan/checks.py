@@ -6,9 +6,9 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
+from opsctl.adapters.secret_scanner.scanner import Found
 from opsctl.areas.secrets_scan.allow import Allowed, key_of
 from opsctl.areas.secrets_scan.facts import Facts, Origin
-from opsctl.areas.secrets_scan.scanner import Found
 from opsctl.core.progress import size
 from opsctl.core.report import Finding, Location, Report, Severity, Status
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from opsctl.areas.secrets_scan.patterns import Patterns
-from opsctl.areas.secrets_scan.reading import NotScanned, read_file
-from opsctl.areas.secrets_scan.scanner import Found, Scanner
-from opsctl.areas.secrets_scan.sighting import Place
+from opsctl.adapters.secret_scanner.patterns import Patterns
+from opsctl.adapters.secret_scanner.reading import NotScanned, read_file
+from opsctl.adapters.secret_scanner.scanner import Found, Scanner
+from opsctl.adapters.secret_scanner.sighting import Place
 from opsctl.areas.secrets_scan.tree import Target, list_directory
 from opsctl.core.errors import Exit, OpsError
 

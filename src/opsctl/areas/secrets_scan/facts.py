@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from opsctl.adapters.secret_scanner.patterns import Patterns
+from opsctl.adapters.secret_scanner.reading import chunks, decoded
+from opsctl.adapters.secret_scanner.scanner import Found, Scanner
+from opsctl.adapters.secret_scanner.sighting import Place
 from opsctl.areas.secrets_scan.crew import Scanned, Work, cores, scan_files
-from opsctl.areas.secrets_scan.patterns import Patterns
-from opsctl.areas.secrets_scan.reading import chunks, decoded
-from opsctl.areas.secrets_scan.scanner import Found, Scanner
-from opsctl.areas.secrets_scan.sighting import Place
 from opsctl.areas.secrets_scan.tree import list_targets
 
 
@@ -137,7 +137,7 @@ def is_env_file(path: str) -> bool:
 
 def _holds_values(path: str) -> bool:
     """Whether some variable in it that is not public has a value worth hiding."""
-    from opsctl.areas.secrets_scan.variables import private_values
+    from opsctl.adapters.secret_scanner.variables import private_values
 
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")[:1_000_000]

@@ -32,11 +32,11 @@ from opsctl.adapters.git_objects import (
     read_objects,
     staged_changes,
 )
+from opsctl.adapters.secret_scanner.patterns import Patterns, cache_folder, write_privately
+from opsctl.adapters.secret_scanner.reading import CHUNK, NotScanned, Piece, chunks, pieces_of
+from opsctl.adapters.secret_scanner.scanner import Found, Scanner
+from opsctl.adapters.secret_scanner.sighting import Place
 from opsctl.areas.secrets_scan.facts import Asked, Facts, Origin
-from opsctl.areas.secrets_scan.patterns import Patterns, cache_folder, write_privately
-from opsctl.areas.secrets_scan.reading import CHUNK, NotScanned, Piece, chunks, pieces_of
-from opsctl.areas.secrets_scan.scanner import Found, Scanner
-from opsctl.areas.secrets_scan.sighting import Place
 from opsctl.areas.secrets_scan.tree import no_repository, work_tree_above
 
 _LARGEST = 64 * 1024 * 1024

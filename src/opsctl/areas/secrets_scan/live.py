@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from opsctl.areas.secrets_scan.scanner import Found
+from opsctl.adapters.secret_scanner.scanner import Found
 from opsctl.core.errors import OpsError
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opsctl.adapters.secret_scanner.patterns import Patterns, load_patterns
 from opsctl.areas.secrets_scan.allow import (
     BASELINE,
     Allowed,
@@ -20,7 +21,6 @@ from opsctl.areas.secrets_scan.allow import (
 )
 from opsctl.areas.secrets_scan.checks import judge
 from opsctl.areas.secrets_scan.facts import Asked, Facts, scan_stdin, scan_tree
-from opsctl.areas.secrets_scan.patterns import Patterns, load_patterns
 from opsctl.core.errors import OpsError
 from opsctl.core.report import Report
 
@@ -89,7 +89,7 @@ def prune_baseline(start: Start, asked: Asked, *, file: Path | None) -> Report:
 
 
 def _look(start: Start, call: Call | None, asked: Asked) -> Facts:
-    from opsctl.areas.secrets_scan.user_rules import user_rules
+    from opsctl.adapters.secret_scanner.user_rules import user_rules
 
     rules = user_rules(call.settings.secrets_scan.rules) if call is not None else ()
     patterns = load_patterns(rules)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from opsctl.areas.secrets_scan.placeholders import is_placeholder, is_weak
+from opsctl.adapters.secret_scanner.placeholders import is_placeholder, is_weak
 
 PUBLIC_PREFIXES = (
     "NEXT_PUBLIC_", "VITE_", "EXPO_PUBLIC_", "REACT_APP_", "NUXT_PUBLIC_", "GATSBY_", "VUE_APP_",

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from opsctl.areas.secrets_scan.patterns import Patterns
-from opsctl.areas.secrets_scan.reading import Piece
-from opsctl.areas.secrets_scan.sighting import Buffer, Place
+from opsctl.adapters.secret_scanner.patterns import Patterns
+from opsctl.adapters.secret_scanner.reading import Piece
+from opsctl.adapters.secret_scanner.sighting import Buffer, Place
 
 if TYPE_CHECKING:
-    from opsctl.areas.secrets_scan.confirm import Hit
+    from opsctl.adapters.secret_scanner.confirm import Hit
 
 _ALLOWED = re.compile(
     rb"(?:opsctl|gitleaks|betterleaks|kingfisher)\s?:\s?(?:allow|ignore)|"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from opsctl.areas.secrets_scan.formats import is_public
-from opsctl.areas.secrets_scan.placeholders import is_placeholder, is_reference, is_weak
-from opsctl.areas.secrets_scan.randomness import UUID, entropy, looks_random, surprise
-from opsctl.areas.secrets_scan.sighting import Sighting, Verdict
+from opsctl.adapters.secret_scanner.formats import is_public
+from opsctl.adapters.secret_scanner.placeholders import is_placeholder, is_reference, is_weak
+from opsctl.adapters.secret_scanner.randomness import UUID, entropy, looks_random, surprise
+from opsctl.adapters.secret_scanner.sighting import Sighting, Verdict
 
 _WORDS_OF_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PASSWORD_WORDS = frozenset(

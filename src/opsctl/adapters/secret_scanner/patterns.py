@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from opsctl.adapters.hyperscan import Database, Expression, hyperscan_version
-from opsctl.areas.secrets_scan.rules import (
+from opsctl.adapters.secret_scanner.rules import (
     Rule,
     read_rules,
     rules_from_data,
     rules_to_data,
     source_of_rules,
 )
-from opsctl.areas.secrets_scan.sighting import Buffer
+from opsctl.adapters.secret_scanner.sighting import Buffer
 
 if TYPE_CHECKING:
-    from opsctl.areas.secrets_scan.confirm import Confirmer
+    from opsctl.adapters.secret_scanner.confirm import Confirmer
 
 _FORMAT = b"opsctl-patterns-1\n"
 _DIGEST = 32
@@ -57,7 +57,7 @@ class Patterns:
     @cached_property
     def confirmer(self) -> Confirmer:
         """The second look. Its expressions take longer to compile than a small scan."""
-        from opsctl.areas.secrets_scan.confirm import Confirmer
+        from opsctl.adapters.secret_scanner.confirm import Confirmer
 
         return Confirmer(self.rules)
 
@@ -79,7 +79,7 @@ def load_patterns(user_rules: Sequence[Rule] = (), *, fast: bool = True) -> Patt
         digest.update(len(part).to_bytes(8, "big") + part)
     identity = digest.hexdigest()
     if version is None:
-        from opsctl.areas.secrets_scan.keyword_search import KeywordSearch
+        from opsctl.adapters.secret_scanner.keyword_search import KeywordSearch
 
         rules = (*read_rules(source), *user_rules)
         return Patterns(rules, KeywordSearch(rules), identity, "keywords", False)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from opsctl.areas.secrets_scan.sighting import Buffer
+from opsctl.adapters.secret_scanner.sighting import Buffer
 
 CHUNK = 4 * 1024 * 1024
 OVERLAP = 16 * 1024

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from opsctl.areas.secrets_scan import assignments, formats, stack
-from opsctl.areas.secrets_scan.placeholders import is_placeholder
-from opsctl.areas.secrets_scan.randomness import entropy, surprise
-from opsctl.areas.secrets_scan.rules import Rule
-from opsctl.areas.secrets_scan.sighting import Buffer, Check, Place, Sighting, Verdict
+from opsctl.adapters.secret_scanner import assignments, formats, stack
+from opsctl.adapters.secret_scanner.placeholders import is_placeholder
+from opsctl.adapters.secret_scanner.randomness import entropy, surprise
+from opsctl.adapters.secret_scanner.rules import Rule
+from opsctl.adapters.secret_scanner.sighting import Buffer, Check, Place, Sighting, Verdict
 
 CHECKS: Mapping[str, Check] = {
     "github": formats.checked_token,
@@ -89,7 +89,7 @@ class _Ready:
         self._shortest: Any
         self._whole: Any
         if rule.user:
-            from opsctl.areas.secrets_scan.user_rules import compile_user_rule
+            from opsctl.adapters.secret_scanner.user_rules import compile_user_rule
 
             self._shortest, self._whole = compile_user_rule(rule)
         else:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from opsctl.areas.secrets_scan.rules import Rule
+from opsctl.adapters.secret_scanner.rules import Rule
 
 Buffer = bytes | bytearray | memoryview
 

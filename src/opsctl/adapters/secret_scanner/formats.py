@@ -9,9 +9,9 @@ import re
 import zlib
 from typing import Any
 
-from opsctl.areas.secrets_scan.placeholders import is_placeholder, is_weak
-from opsctl.areas.secrets_scan.randomness import UUID, entropy, looks_random, surprise
-from opsctl.areas.secrets_scan.sighting import Sighting, Verdict
+from opsctl.adapters.secret_scanner.placeholders import is_placeholder, is_weak
+from opsctl.adapters.secret_scanner.randomness import UUID, entropy, looks_random, surprise
+from opsctl.adapters.secret_scanner.sighting import Sighting, Verdict
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PEM_BODY = re.compile(r"(?:\\[nr]|[\s\"'+,\\])*((?:[A-Za-z0-9+/=]{16,}(?:\\+[nr]|[\s\"'+,\\])*)+)")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from opsctl.areas.secrets_scan.rules import Rule
+from opsctl.adapters.secret_scanner.rules import Rule
 from opsctl.core.errors import Exit, OpsError
 
 if TYPE_CHECKING:

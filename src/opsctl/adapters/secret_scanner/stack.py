@@ -7,11 +7,11 @@ import re
 import time
 from urllib.parse import unquote
 
-from opsctl.areas.secrets_scan.assignments import is_strong_enough, password_value
-from opsctl.areas.secrets_scan.formats import decode_jwt
-from opsctl.areas.secrets_scan.placeholders import is_placeholder, is_weak
-from opsctl.areas.secrets_scan.randomness import looks_random, surprise
-from opsctl.areas.secrets_scan.sighting import Sighting, Verdict
+from opsctl.adapters.secret_scanner.assignments import is_strong_enough, password_value
+from opsctl.adapters.secret_scanner.formats import decode_jwt
+from opsctl.adapters.secret_scanner.placeholders import is_placeholder, is_weak
+from opsctl.adapters.secret_scanner.randomness import looks_random, surprise
+from opsctl.adapters.secret_scanner.sighting import Sighting, Verdict
 
 _REF = re.compile(r"[a-z]{20}")
 _LOCAL = re.compile(

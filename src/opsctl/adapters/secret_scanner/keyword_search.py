@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from opsctl.areas.secrets_scan.rules import Rule
-from opsctl.areas.secrets_scan.sighting import Buffer
+from opsctl.adapters.secret_scanner.rules import Rule
+from opsctl.adapters.secret_scanner.sighting import Buffer
 
 _BEFORE, _AFTER = 700, 3200
 """Bytes around a keyword in which a shortest match may lie."""
