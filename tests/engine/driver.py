@@ -10,6 +10,7 @@ from pathlib import Path
 
 from opsctl.core.action import Command, Expect, Probe
 from opsctl.core.plan import Irreversible, Plan, Step
+from opsctl.engine.lock import FileLocks
 from opsctl.engine.run import Engine
 from opsctl.engine.store import SqliteJournal
 
@@ -50,7 +51,7 @@ names = ("one", "two", "blind", "four", "liar" if "liar" in sys.argv else "five"
 plan = Plan("test", "test", False, "Test", tuple(step(name) for name in names))
 journal = SqliteJournal(folder / "state" / "state.db")
 engine = Engine(
-    journal, folder / "state" / "locks", actor="test", person=Nobody(), watcher=Nobody()
+    journal, FileLocks(folder / "state" / "locks"), actor="test", person=Nobody(), watcher=Nobody()
 )
 runs = engine.runs()
 if sys.argv[2] == "resolve":

@@ -8,7 +8,7 @@ from pathlib import Path
 from opsctl.core.action import Command, Expect, Probe
 from opsctl.core.errors import Exit
 from opsctl.core.plan import Plan, Step, plan_from_json, plan_to_json
-from opsctl.engine.lock import hold
+from opsctl.engine.lock import FileLocks, hold
 from opsctl.engine.run import Engine
 from opsctl.engine.store import SqliteJournal
 
@@ -49,7 +49,7 @@ def test_the_others_are_tried_and_a_resume_tries_the_failed_one_alone(tmp_path: 
     plan = Plan("tell", "production", True, "Tell", steps, lock="production (messages)")
     nobody = Nobody()
     engine = Engine(
-        SqliteJournal(tmp_path / "state.db"), tmp_path / "locks",
+        SqliteJournal(tmp_path / "state.db"), FileLocks(tmp_path / "locks"),
         actor="me", person=nobody, watcher=nobody,
     )  # fmt: skip
 

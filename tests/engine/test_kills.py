@@ -170,17 +170,16 @@ def test_a_step_that_only_claims_to_have_worked_is_not_done(tmp_path: Path) -> N
 
 
 MUTANTS = {
-    "no intent": ("run.py", 'self._write(run, "started", step=step.id, data={})\n        try:',
-                  "try:"),
+    "no intent": ("run.py", 'self._write(run, "started", step=step.id, data={})', "pass"),
     "no verify": ("run.py", 'if word != "applied":\n                text',
                   'if word == "never":\n                text'),
     "inverted verify": ("run.py", 'if word != "applied":\n                text',
                         'if word == "applied":\n                text'),
     "uncommitted intent": ("store.py", 'self._writing.execute("COMMIT")',
                            'self._writing.execute("COMMIT" if kind != "started" else "SELECT 1")'),
-    "done before effect": ("run.py", "        try:\n            perform(",
-                           '        self._write(run, "done", step=step.id, data={})\n'
-                           "        try:\n            perform("),
+    "done before effect": ("run.py", "            answer = perform(",
+                           '            self._write(run, "done", step=step.id, data={})\n'
+                           "            answer = perform("),
     "synchronous=NORMAL": ("../core/sqlite.py", "synchronous = FULL", "synchronous = NORMAL"),
 }  # fmt: skip
 

@@ -76,13 +76,12 @@ def change(wanted: Plan | Resume, *, call: Call, shared: Shared) -> int:
 
 def open_engine(call: Call, *, no_input: bool = True, quiet: bool = True) -> Engine:
     """Return the engine on the settings' journal and locks; opening it makes nothing."""
+    from opsctl.cli.state_seam import open_journal, open_locks
     from opsctl.engine.run import Engine
-    from opsctl.engine.store import SqliteJournal
 
-    state = call.root / call.settings.state
     return Engine(
-        SqliteJournal(state),
-        state.parent / "locks",
+        open_journal(call.state),
+        open_locks(call.state),
         actor=_actor(),
         person=_Terminal(no_input=no_input),
         watcher=_Progress(quiet=quiet),
@@ -96,11 +95,9 @@ def refuse_if_locked(call: Call) -> None:
     """
     if call.environment_name is None:
         return
-    from opsctl.engine.lock import holder_of, is_alive, locked
+    from opsctl.cli.state_seam import open_locks
 
-    holder = holder_of((call.root / call.settings.state).parent / "locks", call.name)
-    if holder is not None and is_alive(holder):
-        raise locked(call.name, holder)
+    open_locks(call.state).refuse_if_held(call.name)
 
 
 _SEVERITIES = {"pending": Severity.NOTE, "found": Severity.WARNING}

@@ -114,7 +114,7 @@ ROOMS = (
     ),
     Room(
         "runs",
-        "List, show, resume, undo, resolve and unlock runs.",
+        "List, show, resume, undo, resolve, unlock and audit runs.",
         "opsctl.cli.runs",
         acts=("resolve", "unlock"),
     ),
@@ -123,6 +123,7 @@ ROOMS = (
         "Show, check and describe the settings.",
         "opsctl.cli.config",
     ),
+        formats={"export": ("ndjson",)},
     Room(
         "sandbox",
         "Start and stop an embedded world to try things in.",

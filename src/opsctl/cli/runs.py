@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from opsctl.cli.change import Resume
     from opsctl.core.call import Call
+    from opsctl.core.journal import Journal
     from opsctl.core.plan import Plan
     from opsctl.engine.run import Engine
 
@@ -133,6 +134,38 @@ def unlock(
         notes=(str(freed),),
         data={"lock": lock},
     )
+
+
+@app.command("audit")
+def audit_(
+    call: Call,
+    head: Annotated[
+        str | None,
+        typer.Option("--head", metavar="SEQ:HASH", help="Row that an earlier audit noted."),
+    ] = None,
+) -> Report:
+    """Prove that no row of the journal was changed, or name the first that was (exit 1)."""
+    from opsctl.cli.journal_audit import audit_report
+
+    return audit_report(_journal(call), head=head)
+
+
+@app.command()
+def export(
+    call: Call,
+    run: Annotated[str | None, typer.Option("--run", help="This run alone.")] = None,
+) -> Report:
+    """Print the journal's rows with their hashes; as one JSON a line: --format ndjson."""
+    from opsctl.cli.journal_audit import export_report
+
+    full = None if run is None else _engine(call).full_id(run)
+    return export_report(_journal(call), run=full)
+
+
+def _journal(call: Call) -> Journal:
+    from opsctl.cli.state_seam import open_journal
+
+    return open_journal(call.state)
 
 
 def _engine(call: Call) -> Engine:

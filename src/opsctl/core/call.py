@@ -13,6 +13,7 @@ from opsctl.core.errors import OpsError
 if TYPE_CHECKING:
     from opsctl.core.report import Report
     from opsctl.core.settings import Environment, Settings
+    from opsctl.core.state_place import StatePlace
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Call:
     screen: Callable[[], AbstractContextManager[Callable[[Report], None]]] | None = None
     """Opens a screen on stderr that shows one report in the place of the last; None where no
     terminal is there to show it."""
+    ask: Callable[[str], str] | None = None
+    """Puts one question to the person; None where nobody is there to answer."""
 
     @property
     def name(self) -> str:
@@ -50,6 +53,13 @@ class Call:
     def environment(self) -> Environment:
         """The environment's settings; raises OpsError `no-environment`."""
         return self.settings.environments[self.name]
+
+    @property
+    def state(self) -> StatePlace:
+        """Where journal, locks and history are kept."""
+        from opsctl.core.state_place import state_place
+
+        return state_place(self.root, self.settings.state)
 
     @property
     def project(self) -> Path:

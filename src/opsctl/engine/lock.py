@@ -12,27 +12,58 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from opsctl.core.errors import Exit, OpsError
+from opsctl.core.lease import Fence, Holder, not_locked, wrong_lock
 
 
-@dataclass(frozen=True)
-class Holder:
-    """Who holds an environment's lock, since when, doing what."""
+class FileLocks:
+    """The locks of one machine: a file for each environment, in one directory."""
 
-    id: str
-    actor: str
-    pid: int
-    since: str
-    """UTC, ISO 8601."""
-    run: str
-    command: str
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
-    def __str__(self) -> str:
-        return f"{self.actor} (process {self.pid}) since {self.since}: opsctl {self.command}"
+    @contextmanager
+    def hold(self, environment: str, *, actor: str, run: str, command: str) -> Iterator[HeldFile]:
+        """Hold an environment; raises OpsError `locked` (exit 5) where another does."""
+        with hold(self._folder, environment, actor=actor, run=run, command=command) as holder:
+            yield HeldFile(holder)
+
+    def holder_of(self, environment: str) -> Holder | None:
+        """Return who is written into an environment's lock file; nobody where it is free."""
+        return holder_of(self._folder, environment)
+
+    def is_alive(self, holder: Holder) -> bool:
+        """Whether the process that holds a lock runs on this machine."""
+        return is_alive(holder)
+
+    def refuse_if_held(self, environment: str) -> None:
+        """Raise OpsError `locked` where a living process holds it."""
+        holder = holder_of(self._folder, environment)
+        if holder is not None and is_alive(holder):
+            raise locked(environment, holder)
+
+    def unlock(self, environment: str, lock_id: str) -> Holder:
+        """Clear what a dead holder left and return it; raises OpsError as `unlock` does."""
+        return unlock(self._folder, environment, lock_id)
+
+
+class HeldFile:
+    """A lock of the kernel's: it is held for as long as its holder lives."""
+
+    fence: Fence | None = None
+
+    def __init__(self, holder: Holder) -> None:
+        self.holder = holder
+
+    def ensure(self, for_s: float) -> None:
+        """Do nothing: it is held until it is let go."""
+
+    def check(self) -> None:
+        """Do nothing: nobody can have taken it."""
 
 
 @contextmanager
@@ -95,19 +126,9 @@ def unlock(folder: Path, environment: str, lock_id: str) -> Holder:
     """
     holder = holder_of(folder, environment)
     if holder is None:
-        raise OpsError(
-            f"The environment {environment} is not locked",
-            why="its lock file names nobody",
-            hint="opsctl runs list",
-            code="not-locked",
-        )
+        raise not_locked(environment)
     if holder.id != lock_id:
-        raise OpsError(
-            f"The lock {lock_id!r} is not the one on {environment}",
-            why=f"it is held by {holder}",
-            hint=f"if that process is gone: opsctl runs unlock {holder.id} --env {environment}",
-            code="wrong-lock",
-        )
+        raise wrong_lock(environment, lock_id, holder)
     descriptor = os.open(_path(folder, environment), os.O_RDWR)
     try:
         if not _try_lock(descriptor):

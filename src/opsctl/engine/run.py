@@ -15,16 +15,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from opsctl.core.action import Command, Manual
 from opsctl.core.errors import Exit, OpsError
+from opsctl.core.journal import Event, Journal
+from opsctl.core.lease import Held, Holder, Locks
 from opsctl.core.plan import Plan, Step, plan_from_json, plan_to_json, undo_plan
 from opsctl.core.report import Status
-from opsctl.engine import lock as locks
 from opsctl.engine.perform import ActionFailed, OutcomeUnknown, ask, perform
-from opsctl.engine.store import Event, Journal
+from opsctl.engine.time_limit import time_limit_s
 
 StepState = Literal["done", "already", "found", "failed", "unknown", "blocked", "pending"]
 """found: it is done, and what it looked at is not well."""
@@ -91,13 +91,16 @@ class RunSummary:
 
 
 class Engine:
-    """The engine on one journal and one directory of locks."""
+    """The engine on one journal and its locks: files of this machine, or a team's PostgreSQL."""
 
     def __init__(
-        self, journal: Journal, lock_folder: Path, *, actor: str, person: Person, watcher: Watcher
+        self, journal: Journal, locks: Locks, *, actor: str, person: Person, watcher: Watcher
     ) -> None:
         self._journal = journal
-        self._locks = lock_folder
+        self._locks = locks
+        self._held: Held | None = None
+        self._begun = False
+        """Whether a step's intent is on record: from then on the run is a part of something."""
         self._actor = actor
         self._person = person
         self._watcher = watcher
@@ -180,9 +183,9 @@ class Engine:
         with self._holding(plan, run):
             self._write(run, "resolved", step=step, data={"how": how})
 
-    def unlock(self, environment: str, lock_id: str) -> locks.Holder:
+    def unlock(self, environment: str, lock_id: str) -> Holder:
         """Free a lock whose holder is gone, and return who it was."""
-        return locks.unlock(self._locks, environment, lock_id)
+        return self._locks.unlock(environment, lock_id)
 
     def events(self, run: str) -> tuple[Event, ...]:
         """Return what happened in a run, in order. Raises OpsError `no-such-run`."""
@@ -227,6 +230,16 @@ class Engine:
         )
 
     def _carry_out(self, run: str, plan: Plan) -> Outcome:
+        self._begun = any(event.kind == "started" for event in self._journal.events(run))
+        try:
+            return self._carry_on(run, plan)
+        except OpsError as error:
+            # Steps do not raise: the record could not be written, or the lease is another's.
+            if not self._begun:
+                raise
+            raise _cut_off(run, error) from None
+
+    def _carry_on(self, run: str, plan: Plan) -> Outcome:
         outcomes: list[StepOutcome] = []
         error: OpsError | None = None
         with _gently_interrupted() as interruption:
@@ -339,7 +352,7 @@ class Engine:
     def _act(self, run: str, step: Step) -> StepOutcome:
         if step.action is None:
             raise TypeError(f"step {step.id} has no action")
-        self._write(run, "started", step=step.id, data={})
+        self._intend(run, step)
         try:
             answer = perform(step.action, waiting=lambda text: self._watcher.waiting(step, text))
         except (ActionFailed, OpsError) as error:
@@ -392,29 +405,44 @@ class Engine:
         return StepOutcome(step.id, step.title, "failed", detail or f"the answer was {word}")
 
     def _manual(self, run: str, step: Step) -> StepOutcome:
-        self._write(run, "started", step=step.id, data={})
+        self._intend(run, step)
         if not self._person.confirm_manual(step):
             self._write(run, "failed", step=step.id, data={"detail": "not confirmed"})
             return StepOutcome(step.id, step.title, "failed", "nobody confirmed that it is done")
         self._write(run, "done", step=step.id, data={"confirmed_by": self._actor})
         return self._verify(run, step)
 
+    def _intend(self, run: str, step: Step) -> None:
+        """Write that a step begins, once its lease is sure to last until it must be over."""
+        if step.action is None or self._held is None:
+            raise TypeError(f"step {step.id} has no action, or nothing is held")
+        self._held.ensure(time_limit_s(step.action))
+        self._write(run, "started", step=step.id, data={})
+        self._begun = True
+        # Whoever was stopped for a while just now may hold nothing any more.
+        self._held.check()
+
     def _write(
         self, run: str, kind: str, *, step: str | None = None, data: Mapping[str, Any]
     ) -> None:
-        self._journal.append(run, kind, step=step, actor=self._actor, data=data)
+        fence = self._held.fence if self._held is not None else None
+        self._journal.append(run, kind, step=step, actor=self._actor, data=data, fence=fence)
 
     @contextmanager
     def _holding(self, plan: Plan, run: str) -> Iterator[None]:
-        with locks.hold(self._locks, plan.holds, actor=self._actor, run=run, command=plan.command):
-            yield
+        with self._locks.hold(plan.holds, actor=self._actor, run=run, command=plan.command) as held:
+            self._held = held
+            try:
+                yield
+            finally:
+                self._held = None
 
     def _summary(self, events: list[Event]) -> RunSummary:
         first = events[0]
         plan = first.data.get("plan", {})
         environment = str(plan.get("environment", ""))
-        holder = locks.holder_of(self._locks, str(plan.get("lock") or environment))
-        running = holder is not None and holder.run == first.run and locks.is_alive(holder)
+        holder = self._locks.holder_of(str(plan.get("lock") or environment))
+        running = holder is not None and holder.run == first.run and self._locks.is_alive(holder)
         state = _state(tuple(events), running=running)
         return RunSummary(
             run=first.run,
@@ -510,6 +538,16 @@ def _gently_interrupted() -> Iterator[_Interruption]:
             old = signal.signal(number, note)
             stack.callback(signal.signal, number, old)
         yield interruption
+
+
+def _cut_off(run: str, error: OpsError) -> OpsError:
+    return OpsError(
+        error.what,
+        why=error.why,
+        hint=f"opsctl runs show {run}; once that is mended: opsctl runs resume {run}",
+        code=error.code,
+        exit=Exit.PARTIAL,
+    )
 
 
 def _interrupted(run: str, number: int) -> OpsError:

@@ -9,49 +9,22 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from opsctl.core.errors import Exit, OpsError
+from opsctl.core.journal import KINDS, Event, Row, chain_end, row_hash
+from opsctl.core.lease import Fence
 from opsctl.core.sqlite import BUSY_TIMEOUT_S, write_ahead
 
-KINDS = (
-    "planned", "approved", "started", "done", "failed", "verified", "unknown", "resolved",
-    "finished", "aborted",
-)  # fmt: skip
+T = TypeVar("T")
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
+"""2 brought the chain of hashes."""
 _READ_ATTEMPTS = 10
-
-
-@dataclass(frozen=True)
-class Event:
-    """One line of the journal."""
-
-    seq: int
-    run: str
-    step: str | None
-    kind: str
-    at: str
-    """UTC, ISO 8601."""
-    actor: str
-    data: Mapping[str, Any]
-
-
-class Journal(Protocol):
-    """Where events are kept: an SQLite file, or a team's PostgreSQL."""
-
-    def append(
-        self, run: str, kind: str, *, step: str | None, actor: str, data: Mapping[str, Any]
-    ) -> None:
-        """Write one event; it is on disk when this returns."""
-
-    def events(self, run: str | None = None) -> tuple[Event, ...]:
-        """Return the events of one run, or of all, in order."""
 
 
 class SqliteJournal:
@@ -68,23 +41,31 @@ class SqliteJournal:
             self._writing = None
 
     def append(
-        self, run: str, kind: str, *, step: str | None, actor: str, data: Mapping[str, Any]
+        self,
+        run: str,
+        kind: str,
+        *,
+        step: str | None,
+        actor: str,
+        data: Mapping[str, Any],
+        fence: Fence | None = None,
     ) -> None:
-        """Write one event; it is on disk when this returns. Raises OpsError `journal-...`."""
+        """Write one event; it is on disk when this returns. Raises OpsError `journal-...`.
+
+        A file's lock cannot be lost while its holder lives, so there is no fence to look at.
+        """
         if kind not in KINDS:
             raise ValueError(f"unknown kind of event: {kind}")
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        at = self.now().isoformat(timespec="milliseconds")
         text = json.dumps(data, sort_keys=True)
         try:
             if self._writing is None:
                 self._writing = self._open()
             self._writing.execute("BEGIN IMMEDIATE")
             try:
-                self._writing.execute(
-                    "INSERT INTO event (run, step, kind, at, actor, data) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    (run, step, kind, at, actor, text),
-                )
+                seq, end = _end(self._writing)
+                row = Row(seq, run, step, kind, at, actor, text, None, None, None)
+                self._writing.execute(_INSERT, (*_values(row)[:-1], row_hash(end, row)))
                 self._writing.execute("COMMIT")
             except BaseException:
                 self.close()  # rolls back
@@ -94,35 +75,48 @@ class SqliteJournal:
 
     def events(self, run: str | None = None) -> tuple[Event, ...]:
         """Return the events of one run, or of all, in order. Raises OpsError `journal-...`."""
+        return tuple(row.event for row in self._read(run))
+
+    def rows(self) -> tuple[Row, ...]:
+        """Return every row as it is kept, in order. Raises OpsError `journal-...`."""
+        return tuple(self._read(None))
+
+    def last_seq(self) -> int:
+        """Return the number that was last given to a row, also where the row is gone."""
+        return self._look(_last_seq, empty=0)
+
+    def now(self) -> datetime:
+        """Return the time by this machine's clock."""
+        return datetime.now(UTC)
+
+    def _read(self, run: str | None) -> list[Row]:
+        nothing: list[Row] = []
+        return self._look(lambda connection: list(_rows(connection, run)), empty=nothing)
+
+    def _look(self, look: Callable[[sqlite3.Connection], T], *, empty: T) -> T:
+        """Return what `look` finds, or `empty` where there is no journal yet."""
         if not self._path.exists():
-            return ()
+            return empty
         for attempt in range(_READ_ATTEMPTS):
             before = _stamp(self._path)
             try:
-                rows = self._read(run)
+                found = self._look_once(look, empty=empty)
             except sqlite3.Error as error:
                 if attempt + 1 == _READ_ATTEMPTS or before == _stamp(self._path):
                     raise _journal_error(self._path, error) from None
                 continue
             if before == _stamp(self._path):
                 break
-        return tuple(
-            Event(seq, run_, step, kind, at, actor, json.loads(data))
-            for seq, run_, step, kind, at, actor, data in rows
-        )
+        return found
 
-    def _read(self, run: str | None) -> list[Any]:
+    def _look_once(self, look: Callable[[sqlite3.Connection], T], *, empty: T) -> T:
         with closing(self._open_to_read()) as connection:
             if not connection.execute(
                 "SELECT 1 FROM sqlite_master WHERE name = 'event'"
             ).fetchone():
-                return []
+                return empty
             _check_version(connection, self._path)
-            where = "" if run is None else "WHERE run = ?"
-            return connection.execute(
-                f"SELECT seq, run, step, kind, at, actor, data FROM event {where} ORDER BY seq",
-                () if run is None else (run,),
-            ).fetchall()
+            return look(connection)
 
     def _open(self) -> sqlite3.Connection:
         folder = self._path.parent
@@ -164,7 +158,50 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     for statement in _DDL:
         connection.execute(statement)
+    if not _is_chained(connection):
+        # Its rows stay as they are; the first hash that follows them covers them.
+        for statement in _CHAIN:
+            connection.execute(statement)
     connection.execute("COMMIT")
+
+
+def _is_chained(connection: sqlite3.Connection) -> bool:
+    columns = connection.execute("SELECT name FROM pragma_table_info('event')")
+    return ("hash",) in columns.fetchall()
+
+
+def _end(connection: sqlite3.Connection) -> tuple[int, str]:
+    """Return the number of the next row and the hash that it follows."""
+    seq = _last_seq(connection) + 1
+    last = connection.execute("SELECT hash FROM event ORDER BY seq DESC LIMIT 1").fetchone()
+    if last is not None and last[0] is not None:
+        return seq, last[0]
+    return seq, chain_end(_rows(connection, None))
+
+
+def _last_seq(connection: sqlite3.Connection) -> int:
+    # A row that was removed from the end leaves its number behind there.
+    given = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+    last = connection.execute("SELECT max(seq) FROM event").fetchone()
+    return max(given[0] if given else 0, last[0] or 0)
+
+
+def _rows(connection: sqlite3.Connection, run: str | None) -> Iterator[Row]:
+    newer = ", fence, db_user, hash" if _is_chained(connection) else ", NULL, NULL, NULL"
+    where = "" if run is None else "WHERE run = ?"
+    found = connection.execute(
+        f"SELECT seq, run, step, kind, at, actor, data{newer} FROM event {where} ORDER BY seq",
+        () if run is None else (run,),
+    )
+    for values in found:
+        yield Row(*values)
+
+
+def _values(row: Row) -> tuple[Any, ...]:
+    return (
+        row.seq, row.run, row.step, row.kind, row.at, row.actor, row.data, row.fence, row.user,
+        row.hash,
+    )  # fmt: skip
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
@@ -192,8 +229,7 @@ def _journal_error(path: Path, error: Exception) -> OpsError:
 
 _DDL = (
     "CREATE TABLE IF NOT EXISTS opsctl_schema (version INTEGER NOT NULL)",
-    f"INSERT INTO opsctl_schema SELECT {_SCHEMA_VERSION} "
-    "WHERE NOT EXISTS (SELECT 1 FROM opsctl_schema)",
+    "INSERT INTO opsctl_schema SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM opsctl_schema)",
     "CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, "
     "step TEXT, kind TEXT NOT NULL, at TEXT NOT NULL, actor TEXT NOT NULL, data TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS event_run ON event (run, seq)",
@@ -201,4 +237,14 @@ _DDL = (
     "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
     "CREATE TRIGGER IF NOT EXISTS event_no_delete BEFORE DELETE ON event "
     "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
+)
+_CHAIN = (
+    "ALTER TABLE event ADD COLUMN fence INTEGER",
+    "ALTER TABLE event ADD COLUMN db_user TEXT",
+    "ALTER TABLE event ADD COLUMN hash TEXT",
+    f"INSERT INTO opsctl_schema VALUES ({_SCHEMA_VERSION})",
+)
+_INSERT = (
+    "INSERT INTO event (seq, run, step, kind, at, actor, data, fence, db_user, hash) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )

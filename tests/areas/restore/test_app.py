@@ -15,6 +15,7 @@ from opsctl.core.action import Command, Manual, Request
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Irreversible, Plan, Step, Undo, plan_from_json, plan_to_json
 from opsctl.core.report import Status
+from opsctl.engine.lock import FileLocks
 from opsctl.engine.run import Engine
 from opsctl.engine.store import SqliteJournal
 from opsctl.sandbox.plane import Answered
@@ -43,7 +44,11 @@ def engine(world: Any, person: Person | None = None) -> Engine:
     journal = SqliteJournal(world.root / "state" / "state.db")
     person = person or Person()
     return Engine(
-        journal, world.root / "state" / "locks", actor="test", person=person, watcher=person
+        journal,
+        FileLocks(world.root / "state" / "locks"),
+        actor="test",
+        person=person,
+        watcher=person,
     )
 
 

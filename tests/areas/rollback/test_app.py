@@ -22,6 +22,7 @@ from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Plan, Step, plan_from_json, plan_to_json
 from opsctl.core.report import Severity, Status
 from opsctl.core.sample import Sample
+from opsctl.engine.lock import FileLocks
 from opsctl.engine.run import Engine
 from opsctl.engine.store import SqliteJournal
 from opsctl.sandbox.plane import Answered
@@ -45,7 +46,11 @@ def engine(world: Any) -> Engine:
     journal = SqliteJournal(world.root / "state" / "state.db")
     person = Person()
     return Engine(
-        journal, world.root / "state" / "locks", actor="test", person=person, watcher=person
+        journal,
+        FileLocks(world.root / "state" / "locks"),
+        actor="test",
+        person=person,
+        watcher=person,
     )
 
 

@@ -20,6 +20,7 @@ from opsctl.areas.rollback.app_forward import plan_forward
 from opsctl.core.errors import Exit
 from opsctl.core.plan import Plan, plan_from_json, plan_to_json
 from opsctl.core.report import Status
+from opsctl.engine.lock import FileLocks
 from opsctl.engine.run import Engine, Outcome
 from opsctl.engine.store import SqliteJournal
 from opsctl.sandbox.faults import KINDS
@@ -68,7 +69,11 @@ def engine(world: Any) -> Engine:
     journal = SqliteJournal(world.root / "state" / "state.db")
     nobody = Nobody()
     return Engine(
-        journal, world.root / "state" / "locks", actor="test", person=nobody, watcher=nobody
+        journal,
+        FileLocks(world.root / "state" / "locks"),
+        actor="test",
+        person=nobody,
+        watcher=nobody,
     )
 
 

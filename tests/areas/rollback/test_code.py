@@ -17,6 +17,7 @@ from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Plan, plan_from_json, plan_to_json
 from opsctl.core.process import run_program
 from opsctl.core.report import Status
+from opsctl.engine.lock import FileLocks
 from opsctl.engine.run import Engine
 from opsctl.engine.store import SqliteJournal
 
@@ -49,7 +50,11 @@ def engine(world: Any, person: Person | None = None) -> Engine:
     journal = SqliteJournal(world.root / "state" / "state.db")
     person = person or Person()
     return Engine(
-        journal, world.root / "state" / "locks", actor="test", person=person, watcher=person
+        journal,
+        FileLocks(world.root / "state" / "locks"),
+        actor="test",
+        person=person,
+        watcher=person,
     )
 
 

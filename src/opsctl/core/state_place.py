@@ -1,0 +1,35 @@
+"""Where the state is kept: a file of this machine, or a PostgreSQL that a team shares."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_ADDRESS = re.compile(r"postgres(ql)?://")
+_REFERENCE = re.compile(r"(env|file|keyring|cmd):")
+
+
+@dataclass(frozen=True)
+class TeamState:
+    """A PostgreSQL: its address without a password, or the secret reference to its address."""
+
+    reference: str
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+StatePlace = Path | TeamState
+
+
+def state_place(root: Path, state: str) -> StatePlace:
+    """Return the place that the setting `state` names; a path starts at the root."""
+    if is_shared(state):
+        return TeamState(state)
+    return root / state
+
+
+def is_shared(state: str) -> bool:
+    """Whether a setting `state` names a PostgreSQL, and no file."""
+    return bool(_ADDRESS.match(state) or _REFERENCE.match(state))
