@@ -6,42 +6,13 @@ How they are found and merged is in `opsctl.core.sources`. Secrets are reference
 
 from __future__ import annotations
 
-import os
-import re
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, Field
 
-_REFERENCE = r"(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|keyring:[^/]+/.+|cmd:.+)"
-
-
-def _reference(text: str, info: ValidationInfo) -> str:
-    if not re.fullmatch(_REFERENCE, text, re.DOTALL):
-        # The value is not repeated: it may be the secret itself.
-        raise ValueError(
-            "a secret is named by reference: env:NAME, file:PATH, "
-            "keyring:SERVICE/NAME or cmd:COMMAND"
-        )
-    root = (info.context or {}).get("root")
-    if text.startswith("file:") and root is not None:
-        # A secret is read from anywhere, so its path may not depend on where that is.
-        return f"file:{Path(root) / os.path.expanduser(text.removeprefix('file:'))}"  # noqa: PTH111
-    return text
-
-
-def _web_address(text: str) -> str:
-    if not re.match(r"https?://[^/?#@\s]+([/?#]|$)", text):
-        # Not repeated either: a name and a password may stand before its @.
-        raise ValueError("an address begins with http:// or https:// and holds no password")
-    return text
+from opsctl.core.rotation import Rotation
+from opsctl.core.setting_types import EnvironmentName as EnvironmentName
+from opsctl.core.setting_types import Model, Place, SecretRef, WebAddress
 
 
 def _file(text: str) -> str:
@@ -50,35 +21,7 @@ def _file(text: str) -> str:
     return text
 
 
-SecretRef = Annotated[
-    str,
-    AfterValidator(_reference),
-    WithJsonSchema({"type": "string", "pattern": f"^{_REFERENCE}$"}),
-]
-"""A reference to a secret: `env:NAME`, `file:PATH`, `keyring:SERVICE/NAME`, `cmd:COMMAND`.
-
-A relative `file:` path starts at the root, when the settings are validated with one.
-"""
-
-WebAddress = Annotated[
-    str,
-    AfterValidator(_web_address),
-    WithJsonSchema({"type": "string", "pattern": "^https?://[^/?#@\\s]+([/?#]|$)"}),
-]
-"""An absolute URL without a password: what the settings hold is shown to everybody."""
-
-Place = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}$")]
-"""HOST:PORT; an IPv6 address stands in brackets."""
-
-EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
-"""Letters, digits, - and _: the name is typed to agree and stands in file names."""
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-
-
-class Database(_Model):
+class Database(Model):
     """The environment's PostgreSQL."""
 
     url: SecretRef = Field(description="Connection URL, by reference; session mode, not port 6543.")
@@ -92,7 +35,7 @@ class Database(_Model):
     )
 
 
-class Supabase(_Model):
+class Supabase(Model):
     """The environment's Supabase project."""
 
     ref: str | None = Field(None, description="Project reference, twenty letters.")
@@ -110,7 +53,7 @@ class Supabase(_Model):
     )
 
 
-class SignIn(_Model):
+class SignIn(Model):
     """A test user whose sign-in proves that sign-in works."""
 
     name: str = Field(description="Shown in reports; unique within the environment.")
@@ -118,7 +61,7 @@ class SignIn(_Model):
     password: SecretRef = Field(description="Password, by reference.")
 
 
-class Auth(_Model):
+class Auth(Model):
     """What Supabase Auth is expected to be."""
 
     site_url: WebAddress | None = Field(
@@ -130,7 +73,7 @@ class Auth(_Model):
     sign_ins: tuple[SignIn, ...] = Field((), description="Test users that sign in.")
 
 
-class Vercel(_Model):
+class Vercel(Model):
     """The environment's Vercel project."""
 
     project: str = Field(description="Project id or name.")
@@ -142,7 +85,7 @@ class Vercel(_Model):
     )
 
 
-class Github(_Model):
+class Github(Model):
     """The application's repository on GitHub."""
 
     repository: str = Field(pattern=r"^[^/\s]+/[^/\s]+$", description="OWNER/NAME.")
@@ -153,7 +96,7 @@ class Github(_Model):
     api: WebAddress = Field("https://api.github.com", description="The REST API.")
 
 
-class HealthEndpoint(_Model):
+class HealthEndpoint(Model):
     """One URL that tells whether the application is well."""
 
     name: str = Field(description="Shown in reports; unique within the environment.")
@@ -180,7 +123,7 @@ class HealthEndpoint(_Model):
     )
 
 
-class Limits(_Model):
+class Limits(Model):
     """What is still well."""
 
     response_ms: float = Field(
@@ -219,14 +162,14 @@ class Limits(_Model):
     )
 
 
-class Migrations(_Model):
+class Migrations(Model):
     """Where the migrations lie, relative to `project`."""
 
     supabase: str = Field("supabase/migrations", description="Supabase's migrations directory.")
     prisma: str = Field("prisma/migrations", description="Prisma's migrations directory.")
 
 
-class Rollback(_Model):
+class Rollback(Model):
     """How `rollback db` behaves here."""
 
     backup: Literal["none", "verified"] = Field(
@@ -234,7 +177,7 @@ class Rollback(_Model):
     )
 
 
-class Keep(_Model):
+class Keep(Model):
     """Which backups `backup prune` keeps: the newest of each of so many periods."""
 
     last: int = Field(7, ge=1, description="The newest ones.")
@@ -243,7 +186,7 @@ class Keep(_Model):
     monthly: int = Field(12, ge=0, description="The newest of each month.")
 
 
-class BackupQuery(_Model):
+class BackupQuery(Model):
     """One question that a restored backup must answer as expected."""
 
     name: str = Field(description="Shown in reports; unique within the environment.")
@@ -251,7 +194,7 @@ class BackupQuery(_Model):
     expect: str = Field("true", description="What it must be, as PostgreSQL prints it.")
 
 
-class ObjectStorage(_Model):
+class ObjectStorage(Model):
     """The S3-compatible storage of backups; without keys the usual AWS sources are asked."""
 
     endpoint: WebAddress | None = Field(None, description="Its address, where it is not AWS.")
@@ -260,7 +203,7 @@ class ObjectStorage(_Model):
     secret_access_key: SecretRef | None = Field(None, description="Secret key, by reference.")
 
 
-class Backup(_Model):
+class Backup(Model):
     """Where backups go, which are kept, and what a restored one must answer."""
 
     to: str = Field(
@@ -278,7 +221,7 @@ class Backup(_Model):
     storage: ObjectStorage = Field(ObjectStorage(), description="The storage behind s3://.")
 
 
-class Rls(_Model):
+class Rls(Model):
     """Who may see and change which rows, and where that is written down."""
 
     policy: str = Field(
@@ -290,7 +233,7 @@ class Rls(_Model):
     )
 
 
-class SlowQueries(_Model):
+class SlowQueries(Model):
     """What `slowquery` leaves out and how much it remembers."""
 
     ignore: tuple[str, ...] = Field(
@@ -302,7 +245,7 @@ class SlowQueries(_Model):
 AlertMetric = Literal["failure", "error_rate", "p95_ms", "database_connections", "memory", "disk"]
 
 
-class AlertRule(_Model):
+class AlertRule(Model):
     """When somebody is to be told, and how often."""
 
     name: str = Field(description="Shown in messages; unique within the environment.")
@@ -336,7 +279,7 @@ _ALERTS = (
 """The runbook's 'Alerting Rules'."""
 
 
-class Objectives(_Model):
+class Objectives(Model):
     """What the health history is held against (runbook, 'Key Metrics')."""
 
     uptime: float = Field(0.999, gt=0, lt=1, description="Least share of the time well.")
@@ -349,7 +292,7 @@ class Objectives(_Model):
     )
 
 
-class History(_Model):
+class History(Model):
     """How dense the health history is meant to be, and how long."""
 
     every_s: float = Field(
@@ -358,7 +301,7 @@ class History(_Model):
     retention_days: int = Field(400, ge=1, le=36500, description="Days that are kept.")
 
 
-class MonthlyWindow(_Model):
+class MonthlyWindow(Model):
     """Maintenance that comes back every month; what happens in it is no downtime."""
 
     name: str = Field(description="Shown in reports.")
@@ -374,7 +317,7 @@ class MonthlyWindow(_Model):
     timezone: str = Field("UTC", description="Time zone of `at`, such as Europe/Berlin.")
 
 
-class Channels(_Model):
+class Channels(Model):
     """Whom to tell."""
 
     slack: SecretRef | None = Field(None, description="Slack bot token, by reference.")
@@ -402,7 +345,7 @@ IncidentSeverity = Literal["P0", "P1", "P2", "P3"]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 
-class Contact(_Model):
+class Contact(Model):
     """Somebody who is called in an incident (runbook, 'Emergency Contacts')."""
 
     role: Literal["on-call", "escalation", "security", "communication", "vendor"] = Field(
@@ -415,7 +358,7 @@ class Contact(_Model):
     )
 
 
-class BusinessHours(_Model):
+class BusinessHours(Model):
     """When P2 and P3 are seen to."""
 
     days: tuple[Weekday, ...] = Field(
@@ -428,7 +371,7 @@ class BusinessHours(_Model):
     timezone: str = Field("UTC", description="Time zone of both, such as Europe/Berlin.")
 
 
-class Incidents(_Model):
+class Incidents(Model):
     """Who answers for incidents, and by when."""
 
     contacts: tuple[Contact, ...] = Field((), description="Who is called, in this order.")
@@ -456,7 +399,7 @@ class Incidents(_Model):
     )
 
 
-class SecretRule(_Model):
+class SecretRule(Model):
     """One more kind of secret to look for."""
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Its name, in kebab-case.")
@@ -474,7 +417,7 @@ class SecretRule(_Model):
     next: str = Field("replace it where it was issued", description="What to do about it.")
 
 
-class SecretsScan(_Model):
+class SecretsScan(Model):
     """What `secrets-scan` also looks for, and what may stay."""
 
     allow_paths: tuple[str, ...] = Field(
@@ -489,7 +432,7 @@ class SecretsScan(_Model):
     rules: tuple[SecretRule, ...] = Field((), description="More kinds of secrets to look for.")
 
 
-class Environment(_Model):
+class Environment(Model):
     """One environment: production, staging, sandbox, ..."""
 
     protected: bool = Field(
@@ -518,10 +461,11 @@ class Environment(_Model):
         (), description="HOST:PORT of others: when they do not answer either, it is this machine."
     )
     channels: Channels = Field(Channels(), description="Whom to tell.")
+    rotation: Rotation = Field(Rotation(), description="Where keys are kept, and how they age.")
     incidents: Incidents = Field(Incidents(), description="Who answers for incidents, and by when.")
 
 
-class BundleBudget(_Model):
+class BundleBudget(Model):
     """How much the routes that fit a pattern may load first; 1 kB is 1000 bytes."""
 
     routes: str = Field("*", description="A route, or a pattern of routes; * is any signs.")
@@ -532,7 +476,7 @@ class BundleBudget(_Model):
     )
 
 
-class Bundle(_Model):
+class Bundle(Model):
     """What browsers download: where the build lies, and its budgets."""
 
     build: str | None = Field(
@@ -572,7 +516,7 @@ class Bundle(_Model):
     )
 
 
-class Settings(_Model):
+class Settings(Model):
     """The whole settings file."""
 
     version: Literal[1] = Field(1, description="Version of this file's format.")

@@ -291,6 +291,7 @@ environment:
     api: {github}
   supabase:
     ref: {ref}
+    url: {supabase}
     access_token: file:{base}/planes/supabase.token
     api: {supabase}
     status_page: {statuspage}
