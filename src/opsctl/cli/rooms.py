@@ -102,6 +102,12 @@ ROOMS = (
         "opsctl.areas.diagnose.cli",
     ),
     Room(
+        "incident",
+        "Open, tell, keep track of, resolve and write up incidents.",
+        "opsctl.areas.incident.cli",
+        acts=("log", "assign", "record", "tell"),
+    ),
+    Room(
         "drill",
         "Practise a restore in the sandbox, and measure RTO and RPO.",
         "opsctl.cli.drill",
@@ -117,13 +123,13 @@ ROOMS = (
         "List, show, resume, undo, resolve, unlock and audit runs.",
         "opsctl.cli.runs",
         acts=("resolve", "unlock"),
+        formats={"export": ("ndjson",)},
     ),
     Room(
         "config",
         "Show, check and describe the settings.",
         "opsctl.cli.config",
     ),
-        formats={"export": ("ndjson",)},
     Room(
         "sandbox",
         "Start and stop an embedded world to try things in.",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from opsctl.cli.rooms import ROOMS
 from opsctl.cli.screen import (
+    ask,
+    can_ask,
     colored,
     give_up_on_stdout,
     say_plainly,
@@ -107,6 +109,7 @@ def make_call(shared: Shared) -> Call:
         origins=loaded.origins,
         environment_origin=environment_origin(loaded, shared.env, os.environ),
         screen=None if shared.quiet or not colored(sys.stderr) else _screen,
+        ask=ask if can_ask(no_input=shared.no_input) else None,
     )
 
 
