@@ -159,6 +159,11 @@ def choose_clients(
     )
 
 
+def installed_clients() -> tuple[Clients, ...]:
+    """Return every pg_dump and pg_restore that is installed, oldest first."""
+    return tuple(sorted(_all_clients(), key=lambda each: each.major))
+
+
 def pg_program(name: str, *, at_least: int, tls: bool = False) -> Path:
     """Return pg_dump, pg_restore or psql of a version that fits a server of major `at_least`.
 

@@ -119,6 +119,13 @@ ROOMS = (
         "opsctl.cli.runbook",
     ),
     Room(
+        "doctor",
+        "Check tools, credentials, ways and records, with a remedy each.",
+        "opsctl.cli.doctor",
+        default="check",
+        alone=True,
+    ),
+    Room(
         "runs",
         "List, show, resume, undo, resolve, unlock and audit runs.",
         "opsctl.cli.runs",
