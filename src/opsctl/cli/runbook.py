@@ -106,6 +106,7 @@ def run_(
     import secrets
 
     from opsctl.adapters.runbook_files import find_runbook, read_runbook
+    from opsctl.cli.runbook_lint import dangers_in
     from opsctl.cli.runbook_plan import plan_runbook
 
     return plan_runbook(
@@ -114,8 +115,33 @@ def run_(
         protected=call.environment.protected,
         token=secrets.token_hex(4),
         first=from_,
-        warn=lambda line: (),
+        warn=dangers_in,
     )
+
+
+@app.command()
+def lint(
+    call: Call,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE]...", help="Names or files; all runbooks where none is."),
+    ] = None,
+) -> Report:
+    """Check every command line in runbooks, opsctl's own and those of other programs.
+
+    Lines of supabase, prisma, vercel, psql, pg_dump, pg_restore, gh, git, npm and pnpm are held
+    against the installed program's own help, or against the help recorded from a version of it.
+    What is known to destroy data, or not to do what it seems to, is found, too.
+
+    Exit 0 nothing is wrong, 1 something is, 3 a program could not be asked.
+    """
+    from opsctl.adapters.runbook_files import find_runbook, read_runbook, runbook_paths
+    from opsctl.cli.runbook_lint import Programs, lint_runbooks
+
+    paths = [find_runbook(call.root, each) for each in files or ()] or runbook_paths(call.root)
+    books = [read_runbook(path) for path in paths]
+    project = call.root if call.environment_name is None else call.project
+    return lint_runbooks(books, Programs(project))
 
 
 @app.command(hidden=True)
