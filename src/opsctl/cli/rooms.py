@@ -105,7 +105,8 @@ ROOMS = (
         "incident",
         "Open, tell, keep track of, resolve and write up incidents.",
         "opsctl.areas.incident.cli",
-        acts=("log", "assign", "record", "tell"),
+        acts=("log", "assign", "postmortem", "record", "tell"),
+        formats={"postmortem": ("html",)},
     ),
     Room(
         "drill",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -226,6 +227,48 @@ def resolve(
     from opsctl.areas.incident.work import resolve as resolve_
 
     return resolve_(call, incident, text, recovered=recovered, saying=Saying(public, notify))
+
+
+@app.command()
+def postmortem(
+    call: Call,
+    incident: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="The last one otherwise.")
+    ] = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option("--answer", metavar="NAME=TEXT", help="Answer one of its questions."),
+    ] = None,
+    action: Annotated[
+        list[str] | None,
+        typer.Option("--action", metavar="WHAT;OWNER;DUE", help="Add an action item."),
+    ] = None,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Say that it is whole; refused while it is not.")
+    ] = False,
+    into: Annotated[
+        Path, typer.Option("--into", metavar="FOLDER", help="Where the documents go.")
+    ] = Path("postmortems"),
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Write over a document that somebody changed.")
+    ] = False,
+) -> Report:
+    """Write the post-mortem, as Markdown and as a page, from what was recorded.
+
+    Timeline, times, impact and what was done come from the record; what nobody knows is left as
+    a question. Also printed with --format markdown and --format html.
+    """
+    from opsctl.areas.incident.postmortem import postmortem as postmortem_
+
+    return postmortem_(
+        call,
+        incident,
+        into=into,
+        answers=answer or (),
+        actions=action or (),
+        finish=finish,
+        replace=replace,
+    )
 
 
 @app.command("list")
