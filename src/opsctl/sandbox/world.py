@@ -307,6 +307,26 @@ environment:
     statuspage_page: sandboxpage1
     statuspage_api: {statuspage}
     statuspage_components: [component001, component002]
+  rotation:
+    drain_h: 0.0
+    page: http://127.0.0.1:{port}/
+    fingerprint:
+      url: http://127.0.0.1:{port}/api/health
+      pointer: /credentials/SUPABASE_SECRET_KEY
+    jwks_s: 5.0
+    token_grace_s: 5.0
+    sinks:
+      - {{kind: vercel, key: publishable, variable: NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY,
+         targets: [production, preview]}}
+      - {{kind: vercel, key: secret, variable: SUPABASE_SECRET_KEY,
+         targets: [production, preview]}}
+      - {{kind: github, key: secret, variable: SUPABASE_SECRET_KEY}}
+      - {{kind: github-environment, key: secret, variable: SUPABASE_SECRET_KEY}}
+      - {{kind: dependabot, key: secret, variable: SUPABASE_SECRET_KEY}}
+      - {{kind: edge-functions, key: secret, variable: OUR_SECRET_KEY}}
+      - {{kind: env-file, key: publishable, variable: NEXT_PUBLIC_SUPABASE_PUBLISHABLE_KEY,
+         path: .env.local}}
+      - {{kind: env-file, key: secret, variable: SUPABASE_SECRET_KEY, path: .env.local}}
 """
 
 
