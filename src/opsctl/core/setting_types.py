@@ -40,6 +40,26 @@ def _web_address(text: str) -> str:
     return text
 
 
+def _state(text: str, info: ValidationInfo) -> str:
+    if re.match(r"(env|file|keyring|cmd):", text):
+        return _reference(text, info)
+    if re.match(r"postgres(ql)?://", text):
+        # Not repeated: it may hold a password, in one of several places.
+        authority = text.partition("://")[2].partition("/")[0]
+        if ":" in authority.rpartition("@")[0] or "password" in text:
+            raise ValueError(
+                "an address with a password is given by reference: env:NAME, file:PATH, "
+                "keyring:SERVICE/NAME or cmd:COMMAND"
+            )
+        return text
+    if not text or "://" in text:
+        raise ValueError(
+            "the state is kept in a file, or in PostgreSQL: a path, postgresql://USER@HOST/NAME "
+            "without a password, or a secret reference to such an address"
+        )
+    return text
+
+
 SecretRef = Annotated[
     str,
     AfterValidator(_reference),
@@ -49,6 +69,9 @@ SecretRef = Annotated[
 
 A relative `file:` path starts at the root, when the settings are validated with one.
 """
+
+State = Annotated[str, AfterValidator(_state)]
+"""A file, or a PostgreSQL without its password, or a reference to one; see `state_place`."""
 
 WebAddress = Annotated[
     str,

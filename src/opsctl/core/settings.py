@@ -6,19 +6,13 @@ How they are found and merged is in `opsctl.core.sources`. Secrets are reference
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from opsctl.core.rotation import Rotation
 from opsctl.core.setting_types import EnvironmentName as EnvironmentName
-from opsctl.core.setting_types import Model, Place, SecretRef, WebAddress
-
-
-def _file(text: str) -> str:
-    if not text or "://" in text:
-        raise ValueError("the state is kept in a file: a path, not an address")
-    return text
+from opsctl.core.setting_types import Model, Place, SecretRef, State, WebAddress
 
 
 class Database(Model):
@@ -523,9 +517,10 @@ class Settings(Model):
     default_environment: str | None = Field(
         None, description="Used without --env; not needed when there is one environment."
     )
-    state: Annotated[str, AfterValidator(_file)] = Field(
+    state: State = Field(
         ".opsctl/state.db",
-        description="Journal, locks and history: a file, relative to this one.",
+        description="Journal, locks and history: a file, relative to this one; or a team's "
+        "PostgreSQL, postgresql://USER@HOST/NAME without a password, or by secret reference.",
     )
     bundle: Bundle = Field(Bundle(), description="What browsers download, and its budgets.")
     secrets_scan: SecretsScan = Field(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ADDRESS = re.compile(r"postgres(ql)?://")
+_PASSWORD = re.compile(r"(?<=:)(?!//)[^@]*@")
 _REFERENCE = re.compile(r"(env|file|keyring|cmd):")
 
 
@@ -17,7 +18,7 @@ class TeamState:
     reference: str
 
     def __str__(self) -> str:
-        return self.reference
+        return _PASSWORD.sub("***@", self.reference)
 
 
 StatePlace = Path | TeamState

@@ -1,0 +1,37 @@
+"""The tables of a team's state, as SQL: what `opsctl state schema` prints."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+
+from opsctl.adapters import health_history, maintenance_windows
+
+VERSION = 2
+"""As in the state file, which has the same tables."""
+
+_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
+_OTHERS = (*health_history.SCHEMA, *maintenance_windows.SCHEMA)
+"""What the rooms keep, in the SQL that both databases know."""
+
+
+def schema_sql() -> str:
+    """Return the statements that make schema, tables, functions, roles and grants."""
+    sql = (importlib.resources.files("opsctl.adapters") / "team_schema.sql").read_text("utf-8")
+    tables = "".join(f"{_in_postgres(statement)};\n" for statement in _OTHERS)
+    names = ", ".join(f"opsctl.{name}" for name in room_tables())
+    grants = f"GRANT INSERT, UPDATE, DELETE ON {names} TO opsctl_operator;\n"
+    return sql.replace("-- TABLES\n", "-- What the rooms keep.\n" + tables + grants)
+
+
+def room_tables() -> tuple[str, ...]:
+    """Return the names of the tables that the rooms keep, in order."""
+    return tuple(
+        match[1] for statement in _OTHERS if (match := _TABLE.match(statement)) is not None
+    )
+
+
+def _in_postgres(statement: str) -> str:
+    text = re.sub(r"\bBLOB\b", "BYTEA", statement)
+    text = _TABLE.sub(r"CREATE TABLE IF NOT EXISTS opsctl.\1", text)
+    return re.sub(r"(CREATE (?:UNIQUE )?INDEX IF NOT EXISTS \w+ ON) (\w+)", r"\1 opsctl.\2", text)
