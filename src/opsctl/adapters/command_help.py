@@ -57,7 +57,10 @@ _COMMAND = re.compile(
 _HEADING = re.compile(
     r"(\S.*|\s+(?:global )?(?:options|flags|examples?|usage)\s*:?\s*)", re.IGNORECASE
 )
-_TITLE = re.compile(r"\s{0,4}[A-Z][A-Za-z ]*:?\s*")
+_TITLE = re.compile(
+    r"(?:[A-Z][A-Za-z ]*|\s{1,4}[A-Z][A-Za-z ]*:|\s{4}(?:Options|Flags|Commands|Examples?|Usage))"
+    r"\s*:?\s*"
+)
 _LISTED = re.compile(r"[\s,]+")
 
 
