@@ -9,11 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-PUBLIC = (
-    "NEXT_PUBLIC_", "VITE_", "PUBLIC_", "NUXT_PUBLIC_", "REACT_APP_", "EXPO_PUBLIC_", "GATSBY_",
-    "STORYBOOK_", "NG_APP_", "VUE_APP_",
-)  # fmt: skip
-"""How the names begin that bundlers put into client code on purpose."""
+from opsctl.adapters.secret_scanner.variables import PUBLIC_PREFIXES
+
 _EXAMPLES = re.compile(r"\.(example|sample|template|dist|test|vault)$", re.IGNORECASE)
 # The expression of the npm package dotenv, which Next.js and Vite read these files with.
 _LINE = re.compile(
@@ -81,11 +78,11 @@ def read_private_values(
             continue
         for name, value in parse_env(text).items():
             given[name, value] = path.name
-    public = {value for (name, value) in given if name.startswith(PUBLIC)}
+    public = {value for (name, value) in given if name.startswith(PUBLIC_PREFIXES)}
     found: dict[tuple[str, str], PrivateValue] = {}
     for (name, value), file_name in given.items():
         sensitive = bool(_SENSITIVE.search(name))
-        if name.startswith(PUBLIC) or value in public or not _telling(value, sensitive):
+        if name.startswith(PUBLIC_PREFIXES) or value in public or not _telling(value, sensitive):
             continue
         forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
         encoded = tuple(sorted(form.encode("utf-8", "replace") for form in forms))
@@ -128,7 +125,7 @@ class Lookout:
         self._found: dict[tuple[str, str], Exposure] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, file: str, data: bytes) -> None:
+    def __call__(self, file: str, data: bytes, digest: str) -> None:
         """Look at one file."""
         for each in self._values:
             at = next((at for form in each.forms if (at := data.find(form)) >= 0), None)
@@ -139,6 +136,10 @@ class Lookout:
             exposure = Exposure(each.name, each.file, each.sensitive, file, line, column)
             with self._lock:
                 self._found[each.name, file] = exposure
+
+    def spares(self, digest: str) -> bool:
+        """Whether there is nothing to look for: values are not remembered, so neither is where."""
+        return not self._values
 
     @property
     def found(self) -> tuple[Exposure, ...]:

@@ -7,24 +7,31 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from opsctl.adapters.compression import Method, packer
 
 LARGEST = 64 << 20
 """Bytes of a file that is measured; a script of that size is no script of a page."""
-_VERSION = 1
+_VERSION = 2
 _KEPT = 20_000
 """Files remembered; each takes about 250 bytes."""
 _SETTLED_NS = 2_000_000_000
 """A file that changed so shortly before it was looked at may change again unnoticed."""
 _CACHE_BYTES = 64 << 20
 
-Look = Callable[[str, bytes], None]
-"""Is shown (name, content) of each file, in several threads."""
+
+class Look(Protocol):
+    """Is shown the files, in several threads."""
+
+    def __call__(self, file: str, data: bytes, digest: str) -> None:
+        """Look at a file's content."""
+
+    def spares(self, digest: str) -> bool:
+        """Whether a file of that content need not be read again."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class SizeCache:
     """Absolute path -> (what the file looked like, digest)."""
     modules: dict[str, list[list[Any]]] = field(default_factory=dict)
     """Digest of a script and its source map -> (module, bytes)."""
+    clean: dict[str, str] = field(default_factory=dict)
+    """Digest -> identity of the rules for secrets that found nothing in it."""
     changed: bool = False
 
     @classmethod
@@ -86,6 +95,9 @@ class SizeCache:
                     str(digest): [[str(name), int(size)] for name, size in rows]
                     for digest, rows in data["modules"].items()
                 }
+                cache.clean = {
+                    str(digest): str(identity) for digest, identity in data["clean"].items()
+                }
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return cls(path)
         return cache
@@ -108,6 +120,7 @@ class SizeCache:
                 }
             ),
             "modules": _newest(self.modules),
+            "clean": _newest(self.clean),
         }
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -131,7 +144,7 @@ def measure(
 ) -> Measured:
     """Return the sizes of files below `root`, the largest measured first.
 
-    With `look` every file is read; without it, a file that looks as it did before is not.
+    A file that looks as it did before is not read, unless `look` wants to see it.
     """
     packers = [(method, packer(method)) for method in methods]
     sizes: dict[str, Size] = {}
@@ -150,7 +163,9 @@ def measure(
             failed.append((name, f"it is larger than {LARGEST >> 20} MB"))
         else:
             shape = [at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino]
-            known = None if look else _known(cache, path, shape, methods)
+            known = _known(cache, path, shape, methods)
+            if known is not None and look is not None and not look.spares(known[0]):
+                known = None
             if known is None:
                 todo.append((at.st_size, name, shape))
             else:
@@ -161,7 +176,7 @@ def measure(
             data = file.read(LARGEST + 1)
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
         if look is not None:
-            look(name, data)
+            look(name, data, digest)
         before = cache.packed.get(digest, {})
         packed = {
             method.label: before[method.label] if method.label in before else pack(data)

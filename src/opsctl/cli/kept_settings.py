@@ -39,6 +39,7 @@ def keep(call: Call, *, config: str | None, env: str | None) -> None:
         "state": call.settings.state,
         "settings": None if call.environment_name is None else _packed(call.environment),
         "bundle": _packed(call.settings.bundle),
+        "secrets_scan": _packed(call.settings.secrets_scan),
     }
     temporary = f"{path}.{os.getpid()}"
     try:
@@ -52,7 +53,7 @@ def keep(call: Call, *, config: str | None, env: str | None) -> None:
 
 
 def recall(*, config: str | None, env: str | None) -> SimpleNamespace | None:
-    """Return root, environment, state, settings and bundle as kept, or None where they may differ.
+    """Return root, environment, state, settings and two rooms', or None where they may differ.
 
     `environment` is a name and `settings` its settings, or both are None where none was chosen.
     """
@@ -75,6 +76,7 @@ def recall(*, config: str | None, env: str | None) -> SimpleNamespace | None:
             state=document["state"],
             settings=_unpacked(document["settings"]),
             bundle=_unpacked(document["bundle"]),
+            secrets_scan=_unpacked(document["secrets_scan"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

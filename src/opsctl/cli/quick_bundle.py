@@ -55,7 +55,9 @@ def attempt(argv: list[str]) -> int | None:
     from opsctl.core.call import Call
 
     environments = {} if kept.environment is None else {kept.environment: kept.settings}
-    settings: object = SimpleNamespace(bundle=kept.bundle, environments=environments)
+    settings: object = SimpleNamespace(
+        bundle=kept.bundle, secrets_scan=kept.secrets_scan, environments=environments
+    )
     call = Call(
         settings=settings,  # type: ignore[arg-type] # read alike, and valid when it was kept
         root=Path(kept.root),

@@ -85,6 +85,7 @@ class _Ready:
 
     def __init__(self, rule: Rule) -> None:
         self._reach = rule.reach
+        self._user = rule.user
         self._ahead = _LONG_AHEAD.get(rule.check, _AHEAD)
         self._shortest: Any
         self._whole: Any
@@ -105,13 +106,24 @@ class _Ready:
         """Yield the whole matches whose shortest form ends at `end`, the leftmost first."""
         low, high = max(0, end - self._reach), min(len(data), end + self._ahead)
         for _ in range(_STARTS):
-            shortest = self._shortest.search(data, low, end)
-            if shortest is None:
+            start = self._start(data, low, end)
+            if start is None:
                 return
-            whole = self._whole.match(data, shortest.start(), high)
+            whole = self._whole.match(data, start, high)
             if whole is not None and whole.end() >= end:
                 yield whole
-            low = shortest.start() + 1
+            low = start + 1
+
+    def _start(self, data: Buffer, low: int, end: int) -> int | None:
+        """Return where the leftmost shortest match that ends at `end` begins."""
+        base = 0
+        if self._user:
+            # For RE2 a text ends where it ends, not where the search is told to. A sign in front
+            # tells beginnings of lines and words.
+            base = max(0, low - 1)
+            data = bytes(data[base:end])
+        shortest = self._shortest.search(data, low - base, end - base)
+        return None if shortest is None else int(shortest.start()) + base
 
 
 class Confirmer:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -70,14 +70,7 @@ def load_patterns(user_rules: Sequence[Rule] = (), *, fast: bool = True) -> Patt
     """
     source = source_of_rules()
     version = hyperscan_version() if fast else None
-    digest = blake2b(digest_size=20)
-    for part in (
-        _FORMAT, *source.values(), repr(user_rules).encode(), str(version).encode(),
-        _processor().encode(), sys.implementation.cache_tag.encode() if version else b"",
-        _own_code(),
-    ):  # fmt: skip
-        digest.update(len(part).to_bytes(8, "big") + part)
-    identity = digest.hexdigest()
+    identity = _identity(source, user_rules, version)
     if version is None:
         from opsctl.adapters.secret_scanner.keyword_search import KeywordSearch
 
@@ -95,6 +88,22 @@ def load_patterns(user_rules: Sequence[Rule] = (), *, fast: bool = True) -> Patt
     )
     _write_cache(path, rules, database)
     return Patterns(rules, database, identity, engine, False)
+
+
+def identity_of_patterns(user_rules: Sequence[Rule] = ()) -> str:
+    """Return the identity that `load_patterns` would give, without loading them."""
+    return _identity(source_of_rules(), user_rules, hyperscan_version())
+
+
+def _identity(source: Mapping[str, bytes], user_rules: Sequence[Rule], version: str | None) -> str:
+    digest = blake2b(digest_size=20)
+    for part in (
+        _FORMAT, *source.values(), repr(user_rules).encode(), str(version).encode(),
+        _processor().encode(), sys.implementation.cache_tag.encode() if version else b"",
+        _own_code(),
+    ):  # fmt: skip
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
 
 
 def cache_folder() -> Path:

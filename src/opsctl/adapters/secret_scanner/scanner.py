@@ -58,6 +58,15 @@ class Found:
         return sha256(self.secret.encode("latin-1", "replace")).hexdigest()
 
 
+def redacted(secret: str) -> str:
+    """Return what may be shown of a secret: its ends, if it is long, and its length."""
+    count = len(secret)
+    if count < 12 or not secret.isprintable() or not secret.isascii():
+        return f"{count} characters"
+    ends = 4 if count >= 24 else 2
+    return f"{secret[:ends]}…{secret[-2:]}, {count} characters"
+
+
 class Scanner:
     """Scans one piece after another; made anew in each process."""
 

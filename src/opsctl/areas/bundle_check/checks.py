@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from opsctl.adapters.bundle_build import Route
+from opsctl.adapters.secret_scanner.allow import key_of
+from opsctl.adapters.secret_scanner.scanner import redacted
 from opsctl.areas.bundle_check.facts import BundleFacts
 from opsctl.areas.bundle_check.growth import Growth, kilobytes, say_parts
 from opsctl.core.report import Finding, Location, Severity, Status
@@ -25,6 +27,7 @@ def judge(facts: BundleFacts, settings: Bundle, growth: Growth | None) -> tuple[
         *_budgets(facts, settings, growth),
         *_totals(facts, settings),
         *_exposures(facts),
+        *_secrets(facts),
         *_troubles(facts),
         *_source_maps(facts),
         *_duplicates(facts),
@@ -184,11 +187,36 @@ def _exposures(facts: BundleFacts) -> Iterator[Finding]:
             hint="rotate it, and read it on the server only" if each.sensitive else
             "read it on the server only, or give it a public name if everybody may know it",
         )  # fmt: skip
-    if facts.private_names and not facts.exposures:
+    if facts.private_names and not facts.exposures and not facts.secrets:
         yield Finding(
             "bundle-secret",
             f"None of {facts.private_names} private values of the .env files is served",
             Status.OK,
+        )
+
+
+def _secrets(facts: BundleFacts) -> Iterator[Finding]:
+    for each in facts.secrets[:_MOST_OF_A_KIND]:
+        within = f"; within it: {each.member}" if each.member else ""
+        grave = each.severity in ("critical", "high")
+        yield Finding(
+            "bundle-secret",
+            f"{each.title} is served to browsers",
+            Status.FAILED,
+            Severity.ERROR if grave else Severity.WARNING,
+            evidence=f"by the rule {each.rule}: {redacted(each.secret)}, "
+            f"sha256 {each.digest[:12]}{within}",
+            location=Location(each.path, each.line, each.column),
+            hint=each.next,
+            key=key_of(each),
+        )
+    more = len(facts.secrets) - _MOST_OF_A_KIND
+    if more > 0:
+        yield Finding(
+            "bundle-secret",
+            f"{more} more secrets are served to browsers",
+            Status.FAILED,
+            hint=f"opsctl secrets-scan --bundle {facts.where}",
         )
 
 

@@ -12,11 +12,14 @@ from opsctl.adapters.bundle_environment import Exposure, Lookout, read_private_v
 from opsctl.adapters.bundle_find import find_build
 from opsctl.adapters.bundle_modules import Modules, read_source_maps, read_stats
 from opsctl.adapters.bundle_packages import Duplicate, find_duplicates, join_sizes
+from opsctl.adapters.bundle_secrets import Lookouts, RuleLookout
 from opsctl.adapters.bundle_sizes import Measured, Size, SizeCache, measure
 from opsctl.adapters.compression import Method, choose_methods
 
 if TYPE_CHECKING:
-    from opsctl.core.settings import Bundle
+    from opsctl.adapters.secret_scanner.rules import Rule
+    from opsctl.adapters.secret_scanner.scanner import Found
+    from opsctl.core.settings import Bundle, SecretsScan
 
 _PARENTS = 3
 CACHE = Path(".opsctl") / "cache" / "bundle-sizes.json"
@@ -34,6 +37,8 @@ class BundleFacts:
     modules: Modules
     duplicates: tuple[Duplicate, ...]
     exposures: tuple[Exposure, ...]
+    secrets: tuple[Found, ...]
+    """What looks like a secret by the scanner's rules, and is none of the exposures."""
     private_names: int
     """Private values that were looked for."""
     maps: tuple[str, ...]
@@ -83,10 +88,13 @@ class BundleFacts:
         return dict(self.build.labels)
 
 
-def gather(project: Path, settings: Bundle, *, root: Path, cached: bool) -> BundleFacts:
+def gather(
+    project: Path, settings: Bundle, *, root: Path, cached: bool, scan: SecretsScan
+) -> BundleFacts:
     """Look at the build in a project, or in the build's own directory.
 
-    Raises the errors of `find_build`, and OpsError `library-missing` or `bad-stats` (exit 3).
+    Raises the errors of `find_build`, and OpsError `library-missing` or `bad-stats` (exit 3);
+    of the rules and the allow-lists for secrets, `bad-rule` or `bad-baseline` (exit 2).
     """
     build = find_build(project, named=settings.build, files=settings.files)
     methods = choose_methods(
@@ -100,38 +108,84 @@ def gather(project: Path, settings: Bundle, *, root: Path, cached: bool) -> Bund
     values, closed = read_private_values(home)
     lookout = Lookout(values)
     cache = SizeCache.load(root / CACHE if cached else None)
+    where = _shown(build.root, root)
+    by_rule = RuleLookout(_rules(scan), cache, folder=where)
+    look = Lookouts(lookout, by_rule)
     assets = [name for name in build.served if is_asset(name)]
     wanted = [*assets, *(name for route in build.routes for name in route.files)]
-    look = lookout if values else None
     measured = measure(build.root, wanted, methods=methods, cache=cache, look=look)
     maps = tuple(name for name in build.served if name.endswith(".map"))
-    unread: tuple[tuple[str, str], ...] = ()
-    if look:
-        unread = measure(build.root, maps, methods=(), cache=SizeCache(None), look=look).failed
+    unread = measure(build.root, maps, methods=(), cache=cache, look=look).failed
     modules = _modules(build, home, settings, measured, cache)
     notes = list(modules.notes)
     if not cache.save():
         notes.append(f"The sizes could not be remembered in {root / CACHE}.")
     return BundleFacts(
         build=build,
-        where=_shown(build.root, root),
+        where=where,
         sizes=measured.sizes,
         methods=methods,
         modules=modules,
         duplicates=find_duplicates(join_sizes(modules.by_file.values()), home),
         exposures=lookout.found,
+        secrets=_standing(by_rule.found, lookout.found, scan, where=where, root=root),
         private_names=len(values),
         maps=maps,
         troubles=(
             *build.troubles,
             *(Trouble("", f"{name} could not be measured", why) for name, why in measured.failed),
-            *(Trouble("", f"{name} was not searched for secrets", why) for name, why in unread),
+            *(
+                Trouble("", f"{name} was not searched for secrets", why)
+                for name, why in (*unread, *by_rule.not_scanned)
+            ),
             *(
                 Trouble("", f"The values of {name} were not looked for", why)
                 for name, why in closed
             ),
         ),
         notes=tuple(notes),
+    )
+
+
+def _rules(scan: SecretsScan) -> tuple[Rule, ...]:
+    if not scan.rules:
+        return ()
+    from opsctl.adapters.secret_scanner.user_rules import user_rules
+
+    return user_rules(scan.rules)
+
+
+def _standing(
+    found: tuple[Found, ...],
+    exposures: tuple[Exposure, ...],
+    scan: SecretsScan,
+    *,
+    where: str,
+    root: Path,
+) -> tuple[Found, ...]:
+    """Return what is surely a secret and may not stay, without what is known by its exact value.
+
+    What only may be one, such as any random value under a telling name, would fail builds for
+    nothing: `secrets-scan --bundle` tells it.
+    """
+    if not found:
+        return ()
+    from opsctl.adapters.secret_scanner.allow import allowed_by
+
+    allowed = allowed_by(
+        paths=scan.allow_paths,
+        values=scan.allow_values,
+        baseline=root / scan.baseline if scan.baseline else None,
+        ignore_file=root / ".gitleaksignore",
+    )
+    known = {(f"{where}/{each.file}", each.line) for each in exposures}
+    return tuple(
+        each
+        for each in found
+        if each.confidence == "high"
+        and not each.allowed
+        and (each.path, each.line) not in known
+        and not allowed.why(each)
     )
 
 

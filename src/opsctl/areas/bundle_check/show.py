@@ -181,6 +181,11 @@ def judged(facts: BundleFacts, settings: Bundle, growth: Growth | None) -> dict[
              "column": each.column}
             for each in facts.exposures
         ],
+        "secrets": [
+            {"rule": each.rule, "file": each.path, "line": each.line, "column": each.column,
+             "sha256": each.digest}
+            for each in facts.secrets
+        ],
         "duplicates": [
             {
                 "package": each.name,

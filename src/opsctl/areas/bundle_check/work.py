@@ -36,7 +36,7 @@ def check_bundles(
 
         call.say(f"running the project's own script in {place}")
         notes.append(f"Ran {run_script(place, timeout_s=settings.run_timeout_s)} first.")
-    facts = gather(place, settings, root=call.root, cached=cached)
+    facts = gather(place, settings, root=call.root, cached=cached, scan=call.settings.secrets_scan)
     _refuse_unknown_kind(settings.compression, facts)
     data = data_of(facts)
     growth: Growth | None = None

@@ -6,23 +6,14 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-from opsctl.adapters.secret_scanner.scanner import Found
-from opsctl.areas.secrets_scan.allow import Allowed, key_of
+from opsctl.adapters.secret_scanner.allow import Allowed, key_of
+from opsctl.adapters.secret_scanner.scanner import Found, redacted
 from opsctl.areas.secrets_scan.facts import Facts, Origin
 from opsctl.core.progress import size
 from opsctl.core.report import Finding, Location, Report, Severity, Status
 
 _RANKS = {"exposed": 0, "critical": 1, "high": 2, "medium": 3}
 _SUPABASE_KEYS = ("supabase-jwt", "supabase-secret-key")
-
-
-def redacted(secret: str) -> str:
-    """Return what may be shown of a secret: its ends, if it is long, and its length."""
-    count = len(secret)
-    if count < 12 or not secret.isprintable() or not secret.isascii():
-        return f"{count} characters"
-    ends = 4 if count >= 24 else 2
-    return f"{secret[:ends]}…{secret[-2:]}, {count} characters"
 
 
 def judge(

@@ -9,8 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opsctl.adapters.secret_scanner.patterns import Patterns, load_patterns
-from opsctl.areas.secrets_scan.allow import (
+from opsctl.adapters.secret_scanner.allow import (
     BASELINE,
     Allowed,
     allowed_by,
@@ -19,6 +18,7 @@ from opsctl.areas.secrets_scan.allow import (
     read_baseline,
     write_baseline,
 )
+from opsctl.adapters.secret_scanner.patterns import Patterns, load_patterns
 from opsctl.areas.secrets_scan.checks import judge
 from opsctl.areas.secrets_scan.facts import Asked, Facts, scan_stdin, scan_tree
 from opsctl.core.errors import OpsError
