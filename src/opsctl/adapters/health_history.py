@@ -6,12 +6,10 @@ what they add up to, so that a report of a month need not unpack them.
 
 from __future__ import annotations
 
-import sqlite3
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from operator import attrgetter
-from pathlib import Path
 from typing import TypeVar
 
 from opsctl.adapters.health_day import (
@@ -25,9 +23,10 @@ from opsctl.adapters.health_day import (
     unpack,
     unpack_times,
 )
-from opsctl.adapters.state_file import StateFile
+from opsctl.adapters.state import StateConnection, open_state
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.sample import Sample
+from opsctl.core.state_place import StatePlace
 
 T = TypeVar("T")
 _DUE = attrgetter("due_ms")
@@ -85,11 +84,11 @@ _PRUNE = (
 
 
 class HealthHistory:
-    """The samples of every environment, in the file that the settings call `state`."""
+    """The samples of every environment, in what the settings call `state`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = StateFile(path, SCHEMA)
+    def __init__(self, place: StatePlace) -> None:
+        self._place = place
+        self._state = open_state(place, SCHEMA)
 
     def append(self, environment: str, samples: Iterable[Sample]) -> int:
         """Keep samples, all or none; return how many were not there yet.
@@ -99,33 +98,31 @@ class HealthHistory:
         rows = [(environment, sample.check, *row_of(sample)) for sample in samples]
         if not rows:
             return 0
-        with self._file.write() as connection:
-            before = connection.total_changes
-            connection.executemany(_INSERT, rows)
-            return connection.total_changes - before
+        with self._state.write() as connection:
+            return connection.executemany(_INSERT, rows).rowcount
 
     def days(self, environment: str, first: int, last: int) -> list[Day]:
         """Return the packed days from `first` to `last`, by day and check."""
 
-        def look(connection: sqlite3.Connection) -> list[Day]:
+        def look(connection: StateConnection) -> list[Day]:
             found = connection.execute(_DAYS, (environment, first, last))
             return list(map(Day._make, found))
 
-        return self._file.read(look, empty=[])
+        return self._state.read(look, empty=[])
 
     def loose(self, environment: str, first: int, last: int) -> dict[CheckDay, list[Row]]:
         """Return the rows of these days that are not packed yet, each day's in order."""
 
-        def look(connection: sqlite3.Connection) -> dict[CheckDay, list[Row]]:
+        def look(connection: StateConnection) -> dict[CheckDay, list[Row]]:
             return _loose(connection, environment, first * DAY_MS, (last + 1) * DAY_MS)
 
-        return self._file.read(look, empty={})
+        return self._state.read(look, empty={})
 
     def loose_days(self, environment: str, check: str, first: int, last: int) -> set[int]:
         """Return the days of a check that have rows which are not packed yet."""
         span = (environment, check, first * DAY_MS, (last + 1) * DAY_MS)
         nothing: set[int] = set()
-        return self._file.read(
+        return self._state.read(
             lambda connection: {day for (day,) in connection.execute(_DAYS_OF_CHECK, span)},
             empty=nothing,
         )
@@ -134,7 +131,7 @@ class HealthHistory:
         """Return all rows of one check in these days, packed or not, in order."""
         packed = self.packed(environment, [(check, day) for day in days])
 
-        def look(connection: sqlite3.Connection) -> list[Row]:
+        def look(connection: StateConnection) -> list[Row]:
             found: list[Row] = []
             for day in days:
                 span = (environment, check, day * DAY_MS, (day + 1) * DAY_MS)
@@ -142,12 +139,12 @@ class HealthHistory:
             return found
 
         older = (row for rows in packed.values() for row in rows)
-        return merged(older, self._file.read(look, empty=[]))
+        return merged(older, self._state.read(look, empty=[]))
 
     def times(self, environment: str, check: str, days: Collection[int]) -> list[float]:
         """Return the latencies of a check's packed days, in any order; see `unpack_times`."""
 
-        def look(connection: sqlite3.Connection) -> list[float]:
+        def look(connection: StateConnection) -> list[float]:
             found: list[float] = []
             for day in days:
                 data = connection.execute(_PACKED, (environment, day, check)).fetchone()
@@ -155,7 +152,7 @@ class HealthHistory:
                     found += self._unpacked(unpack_times, data[0], check, day)
             return found
 
-        return self._file.read(look, empty=[])
+        return self._state.read(look, empty=[])
 
     def packed(self, environment: str, wanted: Collection[CheckDay]) -> dict[CheckDay, list[Row]]:
         """Return the rows within packed days; of one that is not there, none.
@@ -163,7 +160,7 @@ class HealthHistory:
         Raises OpsError `history-damaged` (exit 3), naming the check and the day.
         """
 
-        def look(connection: sqlite3.Connection) -> dict[CheckDay, list[Row]]:
+        def look(connection: StateConnection) -> dict[CheckDay, list[Row]]:
             found = {}
             for check, day in wanted:
                 data = connection.execute(_PACKED, (environment, day, check)).fetchone()
@@ -173,7 +170,7 @@ class HealthHistory:
                     )
             return found
 
-        return self._file.read(look, empty={})
+        return self._state.read(look, empty={})
 
     def compact(self, environment: str, *, before: int, every_s: float) -> int:
         """Pack every day earlier than `before` that has rows; return how many check-days.
@@ -181,7 +178,7 @@ class HealthHistory:
         A day that was packed is opened again for rows that came late.
         """
         nothing: list[CheckDay] = []
-        todo = self._file.read(
+        todo = self._state.read(
             lambda connection: connection.execute(
                 _LOOSE_DAYS, (environment, before * DAY_MS)
             ).fetchall(),
@@ -189,19 +186,19 @@ class HealthHistory:
         )
         for first in range(0, len(todo), _BATCH):
             # In small transactions: the journal writes into the same file.
-            with self._file.write() as connection:
+            with self._state.write() as connection:
                 for check, day in todo[first : first + _BATCH]:
                     self._pack(connection, environment, (check, day), every_s=every_s)
         return len(todo)
 
     def prune(self, environment: str, *, before: int) -> int:
         """Remove everything earlier than a day; return how many rows and check-days."""
-        with self._file.write() as connection:
+        with self._state.write() as connection:
             removed = connection.execute(_PRUNE[0], (environment, before * DAY_MS)).rowcount
             return removed + connection.execute(_PRUNE[1], (environment, before)).rowcount
 
     def _pack(
-        self, connection: sqlite3.Connection, environment: str, which: CheckDay, *, every_s: float
+        self, connection: StateConnection, environment: str, which: CheckDay, *, every_s: float
     ) -> None:
         """Move the rows of a check's day into the packed one, within a transaction."""
         check, day = which
@@ -226,7 +223,7 @@ class HealthHistory:
         except ValueError as error:
             raise OpsError(
                 "A day of the health history could not be read",
-                why=f"{self._path}: day {day} of {check}: {error}",
+                why=f"{self._place}: day {day} of {check}: {error}",
                 hint="was it written by a newer opsctl? Restore the file from a backup of it",
                 code="history-damaged",
                 exit=Exit.UNKNOWN,
@@ -234,7 +231,7 @@ class HealthHistory:
 
 
 def _loose(
-    connection: sqlite3.Connection, environment: str, begin_ms: int, end_ms: int
+    connection: StateConnection, environment: str, begin_ms: int, end_ms: int
 ) -> dict[CheckDay, list[Row]]:
     found: dict[CheckDay, list[Row]] = {}
     for (check,) in connection.execute(_LOOSE_CHECKS, (environment,)).fetchall():

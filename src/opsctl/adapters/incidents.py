@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from opsctl.adapters.state_file import StateFile
+from opsctl.adapters.state import StateConnection, open_state
+from opsctl.core.state_place import StatePlace
 
 SCHEMA = (
     "CREATE TABLE IF NOT EXISTS incident_event (incident TEXT NOT NULL, seq BIGINT NOT NULL, "
@@ -70,13 +69,13 @@ def event_from_json(data: Mapping[str, Any]) -> IncidentEvent:
 class IncidentStore:
     """The incidents of every environment, in what the settings call `state`."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = StateFile(path, SCHEMA)
+    def __init__(self, place: StatePlace) -> None:
+        self._state = open_state(place, SCHEMA)
 
     def add(self, event: IncidentEvent) -> bool:
         """Keep one event; return whether it was not there yet."""
         text = json.dumps(dict(event.data), sort_keys=True)
-        with self._file.write() as connection:
+        with self._state.write() as connection:
             if connection.execute(_KNOWN, (event.event,)).fetchone():
                 return False
             last = connection.execute(_LAST, (event.incident,)).fetchone()
@@ -99,12 +98,12 @@ class IncidentStore:
     def _read(self, sql: str, key: str) -> dict[str, list[IncidentEvent]]:
         nothing: list[tuple[Any, ...]] = []
 
-        def look(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+        def look(connection: StateConnection) -> list[tuple[Any, ...]]:
             return list(connection.execute(sql, (key,)).fetchall())
 
         found: dict[str, list[IncidentEvent]] = {}
         before: dict[str, str] = {}
-        for *row, hash_ in self._file.read(look, empty=nothing):
+        for *row, hash_ in self._state.read(look, empty=nothing):
             incident, seq, event, environment, kind, at_ms, actor, text = row
             fits = _hash(before.get(incident, _GENESIS), tuple(row)) == hash_
             before[incident] = hash_

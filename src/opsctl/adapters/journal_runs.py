@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from opsctl.adapters.state_file import StateFile
+from opsctl.adapters.state import StateConnection, open_state
+from opsctl.core.state_place import StatePlace
 
 _EVENTS = "SELECT run, step, kind, at, actor, data FROM event ORDER BY seq"
 
@@ -48,18 +47,18 @@ class JournalRun:
 class JournalRuns:
     """The runs of a state store, only read."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = StateFile(path, ())
+    def __init__(self, place: StatePlace) -> None:
+        self._state = open_state(place, ())
 
     def of(self, environment: str) -> list[JournalRun]:
         """Return the runs of an environment, the earliest first."""
         nothing: list[tuple[Any, ...]] = []
 
-        def look(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+        def look(connection: StateConnection) -> list[tuple[Any, ...]]:
             return list(connection.execute(_EVENTS).fetchall())
 
         runs: dict[str, JournalRun] = {}
-        for run, step, kind, at, actor, text in self._file.read(look, empty=nothing):
+        for run, step, kind, at, actor, text in self._state.read(look, empty=nothing):
             data = json.loads(text)
             if kind == "planned":
                 runs[run] = _planned(run, _moment(at), actor, data)

@@ -6,16 +6,15 @@ afterwards, and is removed by marking it, so that the record stays.
 
 from __future__ import annotations
 
-import sqlite3
 from calendar import monthrange
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opsctl.adapters.state_file import StateFile
+from opsctl.adapters.state import StateConnection, open_state
 from opsctl.core.errors import OpsError
+from opsctl.core.state_place import StatePlace
 
 if TYPE_CHECKING:
     from opsctl.core.settings import MonthlyWindow
@@ -66,15 +65,15 @@ class Window:
 
 
 class WindowStore:
-    """The single windows of every environment, in the file that the settings call `state`."""
+    """The single windows of every environment, in what the settings call `state`."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = StateFile(path, SCHEMA)
+    def __init__(self, place: StatePlace) -> None:
+        self._state = open_state(place, SCHEMA)
 
     def list(self, environment: str) -> tuple[Window, ...]:
         """Return those that were not removed, the earliest first."""
 
-        def look(connection: sqlite3.Connection) -> tuple[Window, ...]:
+        def look(connection: StateConnection) -> tuple[Window, ...]:
             return tuple(
                 Window(begins_at, ends_at, reason, id, added_at, added_by)
                 for id, begins_at, ends_at, reason, added_at, added_by in connection.execute(
@@ -82,18 +81,18 @@ class WindowStore:
                 )
             )
 
-        return self._file.read(look, empty=())
+        return self._state.read(look, empty=())
 
     def add(self, environment: str, window: Window) -> None:
         """Keep a window under its id."""
         values = (window.id, window.begins_at, window.ends_at, window.reason, window.added_at,
                   window.added_by)  # fmt: skip
-        with self._file.write() as connection:
+        with self._state.write() as connection:
             connection.execute(_INSERT, (environment, *values))
 
     def remove(self, environment: str, id: str, *, at: float, by: str) -> bool:
         """Mark a window as removed; return whether there was one."""
-        with self._file.write() as connection:
+        with self._state.write() as connection:
             return connection.execute(_REMOVE, (at, by, environment, id)).rowcount == 1
 
 

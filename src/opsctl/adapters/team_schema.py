@@ -5,22 +5,27 @@ from __future__ import annotations
 import importlib.resources
 import re
 
-from opsctl.adapters import health_history, maintenance_windows
+from opsctl.adapters import health_history, incidents, maintenance_windows
 
 VERSION = 2
 """As in the state file, which has the same tables."""
 
 _TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
-_OTHERS = (*health_history.SCHEMA, *maintenance_windows.SCHEMA)
+_OTHERS = (*health_history.SCHEMA, *maintenance_windows.SCHEMA, *incidents.SCHEMA)
 """What the rooms keep, in the SQL that both databases know."""
+
+_ONLY_ADDED = ("incident_event",)
 
 
 def schema_sql() -> str:
     """Return the statements that make schema, tables, functions, roles and grants."""
     sql = (importlib.resources.files("opsctl.adapters") / "team_schema.sql").read_text("utf-8")
     tables = "".join(f"{_in_postgres(statement)};\n" for statement in _OTHERS)
-    names = ", ".join(f"opsctl.{name}" for name in room_tables())
-    grants = f"GRANT INSERT, UPDATE, DELETE ON {names} TO opsctl_operator;\n"
+    grants = "".join(
+        f"GRANT {'INSERT' if name in _ONLY_ADDED else 'INSERT, UPDATE, DELETE'} "
+        f"ON opsctl.{name} TO opsctl_operator;\n"
+        for name in room_tables()
+    )
     return sql.replace("-- TABLES\n", "-- What the rooms keep.\n" + tables + grants)
 
 
@@ -29,6 +34,11 @@ def room_tables() -> tuple[str, ...]:
     return tuple(
         match[1] for statement in _OTHERS if (match := _TABLE.match(statement)) is not None
     )
+
+
+def room_schema() -> tuple[str, ...]:
+    """Return the statements that make the rooms' tables in a state file."""
+    return _OTHERS
 
 
 def _in_postgres(statement: str) -> str:

@@ -82,7 +82,7 @@ def open_engine(call: Call, *, no_input: bool = True, quiet: bool = True) -> Eng
     return Engine(
         open_journal(call.state),
         open_locks(call.state),
-        actor=_actor(),
+        actor=actor(),
         person=_Terminal(no_input=no_input),
         watcher=_Progress(quiet=quiet),
     )
@@ -308,7 +308,7 @@ class _Progress:
             say_plainly(safe(line))
 
 
-def _actor() -> str:
+def actor() -> str:
     """Return who does it: user@host. A user without a name is a number."""
     user = str(os.getuid()) if hasattr(os, "getuid") else "somebody"
     with contextlib.suppress(KeyError, OSError, ImportError):

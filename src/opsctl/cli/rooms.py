@@ -140,6 +140,12 @@ ROOMS = (
     ),
     Room(
         "sandbox",
+    Room(
+        "state",
+        "Show, prepare and move the record, a file or a team's PostgreSQL.",
+        "opsctl.cli.state",
+        acts=("prepare", "migrate"),
+    ),
         "Start and stop an embedded world to try things in.",
         "opsctl.cli.sandbox",
         acts=("up", "down", "reset", "fault", "plane"),

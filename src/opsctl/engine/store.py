@@ -40,6 +40,13 @@ class SqliteJournal:
             self._writing.close()
             self._writing = None
 
+    def prepare(self) -> None:
+        """Make the file and its tables, or bring older ones up to date."""
+        try:
+            self._open().close()
+        except sqlite3.Error as error:
+            raise _journal_error(self._path, error) from None
+
     def append(
         self,
         run: str,

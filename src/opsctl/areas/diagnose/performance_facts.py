@@ -161,7 +161,7 @@ def _means(first: Snapshot, last: Snapshot) -> dict[Any, tuple[int, float]] | No
 
 
 def _series(call: Call, begin: float, end: float, only: Sequence[str]) -> dict[str, Series]:
-    store = HealthHistory(call.root / call.settings.state)
+    store = HealthHistory(call.state)
     first, last = day_of(round(begin * 1000)), day_of(round(end * 1000))
     keys = [(day.check, day.day) for day in store.days(call.name, first, last)]
     rows = store.packed(call.name, [key for key in keys if not only or key[0] in only])
@@ -169,7 +169,7 @@ def _series(call: Call, begin: float, end: float, only: Sequence[str]) -> dict[s
         if not only or key[0] in only:
             rows[key] = merged(rows.get(key, ()), new)
     windows = [
-        *WindowStore(call.root / call.settings.state).list(call.name),
+        *WindowStore(call.state).list(call.name),
         *monthly(call.environment.maintenance_windows, begin, end),
     ]
     spans = joined(windows, begin, end)

@@ -152,4 +152,4 @@ def _open(
 
 
 def _store(call: Call) -> HealthHistory:
-    return HealthHistory(call.root / call.settings.state)
+    return HealthHistory(call.state)

@@ -50,7 +50,7 @@ class Keeper:
     def recent(self, span_s: float) -> list[Sample]:
         """Return what the history has of the last `span_s`, by check, in order."""
         now = time.time()
-        store = HealthHistory(self._call.root / self._call.settings.state)
+        store = HealthHistory(self._call.state)
         first, last = int((now - span_s) // _DAY_S), int(now // _DAY_S)
         try:
             found = dict(store.loose(self._call.name, first, last))

@@ -131,7 +131,7 @@ def _check(window: Window) -> None:
 
 
 def _store(call: Call) -> WindowStore:
-    return WindowStore(call.root / call.settings.state)
+    return WindowStore(call.state)
 
 
 def _row(window: Window, now: float) -> tuple[str, ...]:

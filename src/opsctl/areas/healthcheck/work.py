@@ -42,7 +42,7 @@ def keep_samples(call: Call, samples: Iterable[Sample]) -> str:
     today = int(time.time() // _DAY_S)
     try:
         # As `history.record` does, without what reading a history takes: it is to be quick.
-        store = HealthHistory(call.root / call.settings.state)
+        store = HealthHistory(call.state)
         store.append(call.name, samples)
         if store.compact(call.name, before=today, every_s=settings.every_s):
             store.prune(call.name, before=today - settings.retention_days)

@@ -15,9 +15,8 @@ from opsctl.adapters.incidents import IncidentEvent, IncidentStore
 from opsctl.core.errors import OpsError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from opsctl.core.call import Call
+    from opsctl.core.state_place import StatePlace
 
 STATES = ("investigating", "identified", "monitoring", "resolved")
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -122,9 +121,9 @@ def store_of(call: Call) -> IncidentStore:
     return IncidentStore(state_of(call))
 
 
-def state_of(call: Call) -> Path:
+def state_of(call: Call) -> StatePlace:
     """Return where opsctl keeps what it knows."""
-    return call.root / call.settings.state
+    return call.state
 
 
 def all_incidents(call: Call) -> list[Incident]:

@@ -163,12 +163,9 @@ def read_health(
     from opsctl.adapters.health_day import day_of
     from opsctl.adapters.health_history import HealthHistory
 
-    path = call.root / call.settings.state
-    if not path.exists():
-        return None
     begin, end = live_span(deployment, releases)
     end = min(end or round(time.time() * 1000), begin + _LONGEST_LOOK_MS)
-    history = HealthHistory(path)
+    history = HealthHistory(call.state)
     first, last = day_of(begin), day_of(end)
     names = {(each.check, each.day) for each in history.days(call.name, first, last)}
     judged = failed = 0
