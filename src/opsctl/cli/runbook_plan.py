@@ -129,7 +129,8 @@ def _step(
         undo = Undo(
             f"Undo: {title}",
             Command(
-                ("opsctl", "runbook", "take-back", mark, "--env", environment),
+                # Who agreed to undo the runbook agreed to this; what needs the name still asks.
+                ("opsctl", "runbook", "take-back", mark, "--env", environment, "--yes"),
                 timeout_s=_LONGEST_S,
                 terminal=True,
                 refuses=_REFUSES,
