@@ -120,6 +120,13 @@ ROOMS = (
         "opsctl.cli.runbook",
     ),
     Room(
+        "init",
+        "Look at the repository and write settings that work.",
+        "opsctl.cli.init",
+        default="write",
+        alone=True,
+    ),
+    Room(
         "doctor",
         "Check tools, credentials, ways and records, with a remedy each.",
         "opsctl.cli.doctor",
@@ -134,18 +141,18 @@ ROOMS = (
         formats={"export": ("ndjson",)},
     ),
     Room(
+        "state",
+        "Show, prepare and move the record, a file or a team's PostgreSQL.",
+        "opsctl.cli.state",
+        acts=("prepare", "migrate"),
+    ),
+    Room(
         "config",
         "Show, check and describe the settings.",
         "opsctl.cli.config",
     ),
     Room(
         "sandbox",
-    Room(
-        "state",
-        "Show, prepare and move the record, a file or a team's PostgreSQL.",
-        "opsctl.cli.state",
-        acts=("prepare", "migrate"),
-    ),
         "Start and stop an embedded world to try things in.",
         "opsctl.cli.sandbox",
         acts=("up", "down", "reset", "fault", "plane"),

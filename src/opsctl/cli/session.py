@@ -88,6 +88,9 @@ def make_start(shared: Shared) -> Start:
         say=(lambda line: None) if shared.quiet else _say,
         configured=given or shared.env is not None,
         load=lambda: make_call(shared),
+        agreed=shared.yes,
+        dry_run=shared.dry_run,
+        no_input=shared.no_input,
     )
 
 

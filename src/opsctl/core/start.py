@@ -22,3 +22,7 @@ class Start:
     """Whether there are settings at all."""
     load: Callable[[], Call]
     """Load them; raises what `opsctl.core.sources.load_settings` does."""
+    agreed: bool = False
+    """Whether --yes was given."""
+    dry_run: bool = False
+    no_input: bool = False
