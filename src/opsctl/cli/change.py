@@ -70,7 +70,7 @@ def change(wanted: Plan | Resume, *, call: Call, shared: Shared) -> int:
         if isinstance(wanted, Resume):
             outcome = engine.resume(wanted.run)
         else:
-            outcome = engine.start(plan, approval={**approval, **_within()})
+            outcome = engine.start(plan, approval={**approval, **step_of_a_runbook()})
     return emit(outcome_report(outcome), shared)
 
 
@@ -175,7 +175,7 @@ def told_to_children(shared: Shared) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _within() -> dict[str, str]:
+def step_of_a_runbook() -> dict[str, str]:
     """Return which step of a runbook this is, to be recorded; nothing where it is none.
 
     Raises OpsError `left-alone` (exit 5) where the runbook's run is gone: it may be resumed
