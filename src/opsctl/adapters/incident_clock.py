@@ -11,16 +11,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from opsctl.core.start_banner import FILE_NAME
+from opsctl.core.start_banner import FILE_NAME, FOLDER
 
 
-def write_clock(state: Path, environment: str, lines: Iterable[tuple[float, str]]) -> None:
+def write_clock(root: Path, environment: str, lines: Iterable[tuple[float, str]]) -> None:
     """Replace what is due in one environment; without anything left the file goes.
 
-    `state` is the state file; the clock lies beside it. A disk that takes no more is nobody's
-    news here: the incident itself is kept elsewhere.
+    A disk that takes no more is nobody's news here: the incident itself is kept elsewhere.
     """
-    path = state.parent / FILE_NAME
+    path = root / FOLDER / FILE_NAME
     mark = f"\t{environment}\t"
     kept = []
     with suppress(OSError):

@@ -28,6 +28,7 @@ def run(argv: list[str]) -> int:
             sys.stdout.write(root_help())
             sys.stdout.flush()
             return Exit.OK if argv else Exit.USAGE
+        _say_what_is_overdue(argv)
         return _run_command(argv)
     except OpsError as error:
         return _report_error(error, argv)
@@ -99,6 +100,20 @@ def command_tree() -> Any:
 
 def _stub() -> None:
     """Stand where a room will be."""
+
+
+def _say_what_is_overdue(argv: list[str]) -> None:
+    """Say on stderr what incidents wait for; a plan's own commands are quiet."""
+    if "--quiet" in argv or "-q" in argv:
+        return
+    from opsctl.core.start_banner import overdue
+
+    try:
+        lines = overdue(os.getcwd())  # noqa: PTH109 - pathlib costs what it would save
+    except OSError:
+        return  # a directory that is gone
+    for line in lines:
+        sys.stderr.write(f"{line}\n")
 
 
 def _run_command(argv: list[str]) -> int:

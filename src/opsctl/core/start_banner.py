@@ -6,7 +6,7 @@ import os
 import time
 
 FILE_NAME = "incident-clock"
-_FOLDER = ".opsctl"
+FOLDER = ".opsctl"
 _MOST_UP = 40
 
 
@@ -18,7 +18,7 @@ def overdue(start: str, *, now: float | None = None) -> list[str]:
     folder = start
     for _ in range(_MOST_UP):
         try:
-            with open(os.path.join(folder, _FOLDER, FILE_NAME), encoding="utf-8") as file:  # noqa: PTH118, PTH123
+            with open(os.path.join(folder, FOLDER, FILE_NAME), encoding="utf-8") as file:  # noqa: PTH118, PTH123
                 text = file.read(65536)
         except OSError:
             parent = os.path.dirname(folder)  # noqa: PTH120
@@ -37,5 +37,6 @@ def _due(text: str, now: float) -> list[str]:
         _, _, said = rest.partition("\t")
         if due.isdecimal() and float(due) <= now and said:
             late = int(now - float(due)) // 60
+            said = "".join(sign if sign.isprintable() else "?" for sign in said)
             lines.append(f"OVERDUE by {late} min: {said}")
     return lines

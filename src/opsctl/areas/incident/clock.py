@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from opsctl.adapters.incident_clock import write_clock
-from opsctl.areas.incident.facts import Incident, all_incidents, state_of
+from opsctl.areas.incident.facts import Incident, all_incidents
 from opsctl.core.errors import OpsError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def refresh(call: Call) -> None:
         for due in what_is_due(incident, rules):
             text = f"{due.what} of {incident.id} {incident.severity} ({incident.title})"
             lines.append((due.at, f"{text}: {due.hint} --env {call.name}"))
-    write_clock(state_of(call), call.name, lines)
+    write_clock(call.root, call.name, lines)
 
 
 def _end_of_work(hours: BusinessHours, since: float) -> float:

@@ -145,7 +145,7 @@ def _timeline(review: Review) -> str:
         clock = time.strftime("%H:%M:%S", time.gmtime(entry.at))
         by = f" <small>{_text(entry.by)}</small>" if entry.by else ""
         items.append(
-            f"<li class='{entry.source}'><time>{clock}</time><i></i>"
+            f"<li class='{'good' if entry.good else entry.source}'><time>{clock}</time><i></i>"
             f"<span>{_text(entry.text)}{by}</span></li>"
         )
     return f"<ol class='line'>{''.join(items)}</ol>"

@@ -51,7 +51,9 @@ ol { list-style: none; margin: 0; padding: 0; }
 .line i::after { content: ""; position: absolute; left: 8px; top: 19px; bottom: -14px; width: 1px;
   background: var(--line); }
 .line li:last-child i::after { display: none; }
-.line .health i::before { background: var(--bad); } .line .incident i::before {
+.line .health i::before { background: var(--bad); }
+.line .good i::before { background: var(--good); }
+.line .incident i::before {
   background: var(--faint); } .line .deployment i::before { background: var(--warn); }
 .line .day { display: block; font-weight: 600; padding-top: 8px; }
 .line small { color: var(--faint); font-size: 13px; }

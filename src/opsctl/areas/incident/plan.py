@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from opsctl.adapters.incidents import IncidentEvent
@@ -29,7 +29,7 @@ _ATTEMPTS, _PAUSE_S = 4, 0.5
 """How often it is asked whether a message whose answer was lost is there."""
 _NAMES = {"slack": "Slack", "statuspage": "Statuspage", "page": "the status file",
           "email": "e-mail"}  # fmt: skip
-CARD, REMINDERS = "slack-card", "slack-reminders"
+UPKEEP = "slack-upkeep"
 
 
 def event_plan(
@@ -99,7 +99,7 @@ def _plan(
 ) -> Plan:  # fmt: skip
     told = [step for step in steps if step.id.startswith("tell:slack:")]
     if told:
-        steps = [*steps, *_slack_upkeep(call, incident)]
+        steps = [*steps, _slack_upkeep(call, incident)]
     return Plan(
         command=command,
         environment=call.name,
@@ -159,23 +159,19 @@ def _tell(
     )
 
 
-def _slack_upkeep(call: Call, incident: Incident) -> Iterable[Step]:
+def _slack_upkeep(call: Call, incident: Incident) -> Step:
     due = update_due(incident, call.environment.incidents)
     said = f"the next update is due {format_moment(due)}" if due else "no update is due any more"
-    for id, title, detail in (
-        (CARD, "Edit the message that the thread hangs on", "severity, state, lead, next update"),
-        (REMINDERS, "Let Slack remind of the next update, and no more of the last", said),
-    ):
-        words = (id, "--incident", incident.id)
-        yield Step(
-            id=id,
-            title=title,
-            safety="idempotent",
-            action=own_command(call, ("tell", *words)),
-            check=_told(call, words),
-            detail=(detail,),
-            independent=True,
-        )
+    words = (UPKEEP, "--incident", incident.id)
+    return Step(
+        id=UPKEEP,
+        title="Edit the message that the thread hangs on, and set Slack's reminders",
+        safety="idempotent",
+        action=own_command(call, ("tell", *words)),
+        check=_told(call, words),
+        detail=(said,),
+        independent=True,
+    )
 
 
 def _told(call: Call, words: Sequence[str]) -> Probe:

@@ -12,7 +12,7 @@ from opsctl.adapters.slack import SlackChannel, SlackMessage
 from opsctl.adapters.statuspage_own import OwnStatusPage
 from opsctl.areas.incident import clock, messages
 from opsctl.areas.incident.facts import Incident, Message, chosen, new_event, store_of
-from opsctl.areas.incident.plan import CARD, REMINDERS
+from opsctl.areas.incident.plan import UPKEEP
 from opsctl.areas.incident.status_file import read_status_file, write_status_file
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.report import Finding, Report, Status
@@ -40,18 +40,21 @@ def record(call: Call) -> Report:
     new = store_of(call).add(event)
     clock.refresh(call)
     said = "is kept" if new else "was kept before"
-    return Report(command="incident record", title=f"The event {event.event} {said}")
+    title = f"The event {event.event} {said}"
+    return Report(command="incident record", title=title, text=title)
 
 
 def tell(call: Call, channel: str, *, incident: str, message: str | None) -> Report:
     """Tell one channel, unless it was told; or bring Slack up to date."""
     found = chosen(call, incident)
     if not _is_told(call, channel, found, message):
-        if channel in (CARD, REMINDERS):
-            (_edit_card if channel == CARD else _remind)(call, found)
+        if channel == UPKEEP:
+            _edit_card(call, found)
+            _remind(call, found)
         else:
             _send(call, channel, found, _message(found, message))
-    return Report(command="incident tell", title=f"{channel} is told")
+    title = f"{channel} is told"
+    return Report(command="incident tell", title=title, text=title)
 
 
 def told(call: Call, channel: str, *, incident: str, message: str | None) -> Report:
@@ -60,17 +63,20 @@ def told(call: Call, channel: str, *, incident: str, message: str | None) -> Rep
     there = _is_told(call, channel, found, message)
     title = f"{channel} is told" if there else f"{channel} is not told"
     status = Status.OK if there else Status.FAILED
-    return Report(command="incident told", title=title, findings=(Finding("told", title, status),))
+    return Report(
+        command="incident told", title=title, findings=(Finding("told", title, status),), text=title
+    )
 
 
 def _is_told(call: Call, channel: str, incident: Incident, message: str | None) -> bool:
     channels = call.environment.channels
-    if channel == CARD:
-        root = _root(SlackChannel(channels), incident)
-        return root is not None and messages.as_of(incident) in root.text
-    if channel == REMINDERS:
+    if channel == UPKEEP:
+        slack = SlackChannel(channels)
+        root = _root(slack, incident)
+        if root is None or messages.as_of(incident) not in root.text:
+            return False
         wanted = messages.reminders(incident, call.environment.incidents, now=time.time())
-        there = SlackChannel(channels).scheduled(messages.due_mark(incident))
+        there = slack.scheduled(messages.due_mark(incident))
         return sorted(each.post_at for each in there) == sorted(wanted)
     meant = _message(incident, message)
     if channel == "slack":
@@ -116,7 +122,7 @@ def _edit_card(call: Call, incident: Incident) -> None:
     text = messages.card(incident, call.environment.incidents)
     if root is None:
         slack.post(text)
-    else:
+    elif messages.as_of(incident) not in root.text:
         slack.edit(root.ts, text)
 
 

@@ -30,6 +30,8 @@ class Entry:
     """incident, opsctl, health or deployment."""
     text: str
     by: str = ""
+    good: bool = False
+    """Whether something is well again."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,8 @@ def _of_failing(failing: Failing) -> list[Entry]:
     found = [Entry(failing.begin, "health", f"{failing.check} fails{why}")]
     if failing.over:
         took = duration(failing.end - failing.begin)
-        found.append(Entry(failing.end, "health", f"{failing.check} is well again, after {took}"))
+        text = f"{failing.check} is well again, after {took}"
+        found.append(Entry(failing.end, "health", text, good=True))
     return found
 
 
