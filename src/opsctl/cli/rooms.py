@@ -109,6 +109,12 @@ ROOMS = (
         formats={"postmortem": ("html",)},
     ),
     Room(
+        "rotate-keys",
+        "Replace keys everywhere, see the new ones live, then end the old.",
+        "opsctl.areas.rotate_keys.cli",
+        acts=("write-env",),
+    ),
+    Room(
         "drill",
         "Practise a restore in the sandbox, and measure RTO and RPO.",
         "opsctl.cli.drill",
@@ -124,6 +130,13 @@ ROOMS = (
         "Look at the repository and write settings that work.",
         "opsctl.cli.init",
         default="write",
+        alone=True,
+    ),
+    Room(
+        "status",
+        "Show on one screen how an environment stands.",
+        "opsctl.cli.status",
+        default="show",
         alone=True,
     ),
     Room(
