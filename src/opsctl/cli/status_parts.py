@@ -118,10 +118,12 @@ def migrations(call: Call) -> Part:
     """Compare both tools' directories with what the database says was applied."""
     from opsctl.adapters.postgres import connect
     from opsctl.areas.rollback.facts import entries, read_histories
-    from opsctl.areas.rollback.work import database_of
     from opsctl.core.secrets import resolve_secret
 
-    with connect(resolve_secret(database_of(call).url)) as connection:
+    database = call.environment.database
+    if database is None:
+        raise TypeError("migrations are asked for where a database is")
+    with connect(resolve_secret(database.url)) as connection:
         histories = read_histories(connection, call)
     known = [each for each in histories if each.applied is not None or each.migrations]
     if not known:
