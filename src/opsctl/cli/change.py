@@ -139,7 +139,10 @@ def outcome_report(outcome: Outcome) -> Report:
         }  # fmt: skip
         notes = [f"{error.what}: {error.why}.", f"Next: {error.hint}", *notes]
     else:
-        told = [step.detail for step in outcome.steps if step.status == "done" and step.detail]
+        # What a look found is part of the result; that a change was read back is not.
+        looks = {step.id for step in plan.steps if step.action is None}
+        told = [step.detail for step in outcome.steps
+                if step.status == "done" and step.detail and step.id in looks]  # fmt: skip
         notes = [*told, *notes]
         if any(step.undo is not None and not _irreversible(step) for step in plan.steps):
             notes.append(f"To undo: opsctl runs undo {outcome.run}")

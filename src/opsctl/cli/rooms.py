@@ -105,7 +105,7 @@ ROOMS = (
         "incident",
         "Open, tell, keep track of, resolve and write up incidents.",
         "opsctl.areas.incident.cli",
-        acts=("log", "assign", "postmortem", "record", "tell"),
+        acts=("log", "assign", "evidence", "postmortem", "record", "tell"),
         formats={"postmortem": ("html",)},
     ),
     Room(

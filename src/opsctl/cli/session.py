@@ -64,8 +64,13 @@ def execute(
         result = function(call, **given)
     else:
         result = function(**given)
+    from opsctl.core.call import RunAgain
     from opsctl.core.report import Report
 
+    if isinstance(result, RunAgain) and call is not None:
+        from opsctl.cli.runs import resume, undo
+
+        result = (undo if result.how == "undo" else resume)(call, result.run)
     if not isinstance(result, Report):
         from opsctl.cli.change import change
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from opsctl.core.errors import OpsError
 
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from opsctl.core.report import Report
     from opsctl.core.settings import Environment, Settings
     from opsctl.core.state_place import StatePlace
+
+
+@dataclass(frozen=True)
+class RunAgain:
+    """What a room returns that wants an earlier run of its own resumed or undone."""
+
+    run: str
+    how: Literal["resume", "undo"]
 
 
 @dataclass(frozen=True)

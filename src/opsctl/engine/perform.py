@@ -93,7 +93,7 @@ def _ask_once(probe: Probe) -> tuple[str, str]:
     except OpsError as error:
         return "unknown", f"{error.what}: {error.why}"
     of_program = isinstance(action, Command)
-    if answer.code in probe.expect.unsure:
+    if answer.code in probe.expect.unsure or (of_program and answer.code < 0):  # by a signal
         said = _end_of(answer.text) if of_program else ""
         return "unknown", said or f"the answer was {answer.code}"
     said = _last_line(answer.text) if of_program and probe.tells else ""

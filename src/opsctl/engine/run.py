@@ -336,7 +336,7 @@ class Engine:
             # What was cut off may still be taking effect, and is worth waiting for.
             word, detail = ask(step.check, once=not progress.unsure(step.id))
             if word == "applied":
-                self._write(run, "verified", step=step.id, data={"by": "found done"})
+                self._write(run, "verified", step=step.id, data={"by": "found done", **_said(step, detail)})
                 return ended("already")
             if word == "blocked":
                 return ended("blocked", detail)
@@ -371,12 +371,13 @@ class Engine:
 
     def _find_out(self, run: str, step: Step, detail: str) -> StepOutcome:
         """Contact was lost: the world tells what became of the step, if it can."""
-        word = "unknown"
+        word, said = "unknown", ""
         if step.check is not None:
             word, said = ask(step.check)
             detail = f"{detail}; {said}" if said else detail
         if word == "applied":
-            self._write(run, "verified", step=step.id, data={"by": "check after lost contact"})
+            by = {"by": "check after lost contact", **_said(step, said)}
+            self._write(run, "verified", step=step.id, data=by)
             return StepOutcome(step.id, step.title, "done", detail)
         if word == "absent" or (step.check is None and step.safety == "idempotent"):
             self._write(run, "failed", step=step.id, data={"detail": detail})
@@ -548,6 +549,12 @@ def _cut_off(run: str, error: OpsError) -> OpsError:
         code=error.code,
         exit=Exit.PARTIAL,
     )
+
+
+def _said(step: Step, detail: str) -> dict[str, str]:
+    """Return what a step's check said, to be kept, where it is one that tells."""
+    tells = step.check is not None and step.check.tells
+    return {"said": detail} if tells and detail else {}
 
 
 def _interrupted(run: str, number: int) -> OpsError:

@@ -308,7 +308,7 @@ environment:
     statuspage_api: {statuspage}
     statuspage_components: [component001, component002]
   rotation:
-    drain_h: 0.0
+    drain_h: 0.001
     page: http://127.0.0.1:{port}/
     fingerprint:
       url: http://127.0.0.1:{port}/api/health

@@ -1,0 +1,1 @@
+"""Replace keys everywhere they are kept, see the new ones live, and only then end the old."""
