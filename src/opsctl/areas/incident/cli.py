@@ -230,6 +230,30 @@ def resolve(
 
 
 @app.command()
+def evidence(
+    call: Call,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE]...", help="What to keep; -: what comes on stdin."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What to call it.")
+    ] = None,
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="Where it comes from.")] = "",
+    incident: Which = None,
+) -> Report:
+    """Keep files as evidence: read-only copies with their hashes. Without files, check them.
+
+    Exit 1: a copy is not what was kept.
+    """
+    from opsctl.areas.incident import evidence as kept
+
+    if not files:
+        return kept.check(call, incident)
+    return kept.keep(call, incident, files, name=name, note=note)
+
+
+@app.command()
 def postmortem(
     call: Call,
     incident: Annotated[
