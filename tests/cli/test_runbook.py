@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from opsctl.adapters.runbook_files import read_runbook
+from opsctl.cli.change import step_of_a_runbook
 from opsctl.cli.own_commands import understand
 from opsctl.cli.runbook_plan import line_for, outcome_of, plan_runbook
 from opsctl.core.action import Command, Manual
@@ -338,3 +339,17 @@ def test_a_name_that_is_none_is_answered_with_the_nearest(tmp_path: Path) -> Non
     assert (2, "no-such-runbook", "did you mean rollback?") == (
         done.returncode, error["code"], error["hint"]
     )  # fmt: skip
+
+
+def test_a_line_whose_runbook_is_gone_begins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runbook's run may be resumed already, and would begin the same step beside it."""
+    monkeypatch.setenv("_OPSCTL_WITHIN", "abc.2-rollback-db")
+    monkeypatch.setenv("_OPSCTL_PARENT", str(os.getppid()))
+
+    assert {"within": "abc.2-rollback-db"} == step_of_a_runbook()
+
+    monkeypatch.setenv("_OPSCTL_PARENT", "999999999")
+    with pytest.raises(OpsError) as raised:
+        step_of_a_runbook()
+
+    assert ("left-alone", 5) == (raised.value.code, raised.value.exit)

@@ -47,7 +47,8 @@ _QUIETLY = {
     "SUPABASE_TELEMETRY_DISABLED": "1",
     "VERCEL_TELEMETRY_DISABLED": "1",
 }
-_NAME = r"--?(?:\[no-\])?[A-Za-z0-9?][\w-]*"
+_NAME = r"--?(?:\[no-\])?[A-Za-z0-9?][\w-]*(?:=(?=,))?(?: \(\"\w+\"\))?"
+"""psql has `-1 ("one"), --single-transaction` and `-v, --set=, --variable=NAME=VALUE`."""
 _OPTIONS = re.compile(rf"\s*({_NAME}(?:\s*[,|]\s*{_NAME})*)(.*)")
 _INLINE = re.compile(r"\[(--?[A-Za-z][\w-]*(?:\|--?[A-Za-z][\w-]*)*)( <[^>]*>| [a-z-]+)?")
 _COMMANDS = re.compile(r"\s*[A-Za-z /()-]*\b(?:sub)?commands\b[^.]*", re.IGNORECASE)
@@ -198,11 +199,12 @@ def _names(text: str) -> Iterator[str]:
         if "[no-]" in name:
             yield name.replace("[no-]", "")
             yield name.replace("[no-]", "no-")
-        elif name:
-            yield name
+        elif name.startswith("-"):
+            yield name.rstrip("=")
 
 
 def _takes_value(rest: str) -> bool:
     """Whether what follows an option's names is a value and not yet what it does."""
     head = re.split(r"\s{2,}", rest, maxsplit=1)[0]
-    return bool(head.strip()) and not head.startswith("  ")
+    # In brackets, `--remote[=<ref>]`, it may be left out, and is never a word of its own.
+    return bool(head.strip()) and not head.startswith("[")

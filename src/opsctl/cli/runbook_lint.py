@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _ALIASES = {"vercel": {"ls": "list", "rm": "remove"}}
 _GROUPS = ("supabase", "gh", "prisma")
 """Of these a word after a group of commands is one of them; others take arguments there, too."""
+_BEFORE_COMMANDS = {"gh": {"-R": True, "--repo": True}}
+"""Options that may stand before a command, and are named by its help alone."""
 _PARTLY = ("log", "show", "diff", "blame", "rev-list", "rev-parse", "shortlog", "format-patch",
            "reflog", "diff-tree", "diff-index", "diff-files", "whatchanged")  # fmt: skip
 """git's commands whose short help leaves most of their options out."""
@@ -194,7 +196,7 @@ def _held_against_help(part: Simple, programs: Programs) -> Iterator[tuple[Dange
     if known is None:
         yield Danger("program-not-asked", "error", f"{tool} printed no help", ""), Status.UNKNOWN
         return
-    everywhere = taken = dict(known.options)
+    everywhere = taken = {**known.options, **_BEFORE_COMMANDS.get(tool, {})}
     given: list[str] = []
     commands_end = False
     words = iter(part.words)
