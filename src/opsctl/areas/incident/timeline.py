@@ -137,7 +137,8 @@ def _of_telling(run: JournalRun) -> list[Entry]:
         if step.state == "done":
             found.append(Entry(step.ended_at, "incident", f"Told {channel}", run.actor))
         else:
-            text = f"{channel} was not told: {step.detail}"
+            why = step.detail.partition("; next ")[0]
+            text = f"{channel} was not told: {why}"
             found.append(Entry(step.ended_at, "incident", text, run.actor))
     return found
 
