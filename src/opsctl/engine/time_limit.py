@@ -5,7 +5,7 @@ from __future__ import annotations
 from opsctl.core.action import Action, Command, Query, Request
 
 _CONNECT_S = 10.0
-_GRACE_S = 5.0
+_GRACE_S = 2.0
 """What ending a program that overran takes, and whatever else is not counted."""
 
 

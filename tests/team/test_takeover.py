@@ -1,0 +1,186 @@
+"""Two machines and one environment: whoever is killed, stopped or cut off, nothing is done twice.
+
+The machines are processes, where it matters in network and time namespaces of their own. The
+PostgreSQL is a real one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from opsctl.adapters.scratch import ScratchServer, scratch_server
+from opsctl.adapters.team_schema import schema_sql
+from team.world import Lost, World, wait_for_effects
+
+AT_ONCE = 6
+
+
+def strace(*options: str) -> tuple[str, ...]:
+    path = shutil.which("strace")
+    assert path, "these tests need strace (Debian and Ubuntu: apt install strace)"
+    return (path, "-f", "-qq", *options)
+
+
+@pytest.fixture(scope="module")
+def sends(
+    postgres: ScratchServer, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> list[int]:
+    """Return the numbers of the messages that a run sends to the server."""
+    folder = tmp_path_factory.mktemp("sends")
+    world = World(folder / "run", postgres.create_database(template=template), lease_s=30.0)
+    trace = folder / "trace"
+    code, said = world.drive(
+        "start", "ann@laptop", prefix=strace("-o", str(trace), "-e", "trace=sendto")
+    )
+    assert (code, said) == (0, "")
+    world.prove("the first run")
+    count = len(re.findall(r"sendto\(", trace.read_text()))
+    assert count >= 30
+    return list(range(1, count + 1))
+
+
+def in_parallel(work: Callable[[int], int], numbers: list[int]) -> int:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return sum(pool.map(work, numbers))
+
+
+def sample(numbers: list[int], soak: bool, few: int) -> list[int]:
+    return numbers if soak else numbers[3 :: max(len(numbers) // few, 1)][:few]
+
+
+def test_a_holder_that_is_killed_is_taken_over_by_another_machine(
+    tmp_path: Path, team: Callable[[], str], sends: list[int], soak: bool
+) -> None:
+    chosen = sample(sends, soak, 4)
+    worlds = {number: World(tmp_path / f"run{number}", team()) for number in chosen}
+
+    def kill(number: int) -> int:
+        world = worlds[number]
+        options = ("-o", "/dev/null", "-e", "trace=sendto",
+                   "-e", f"inject=sendto:signal=SIGKILL:when={number}")  # fmt: skip
+        code, _ = world.drive("start", "ann@laptop", prefix=strace(*options))
+        world.finish()
+        world.prove(f"killed at message {number}")
+        return code not in (0, 4)
+
+    killed = in_parallel(kill, chosen)
+
+    print(f"\n{killed} kills at {len(chosen)} of {len(sends)} messages: 0 lost, 0 twice")
+    assert killed >= len(chosen) - 2  # the last messages are those of the way out
+
+
+def test_a_holder_that_is_stopped_notices_that_it_was_taken_over(
+    tmp_path: Path, team: Callable[[], str], sends: list[int], soak: bool
+) -> None:
+    chosen = sample(sends, soak, 4)
+    worlds = {number: World(tmp_path / f"run{number}", team()) for number in chosen}
+
+    def stop(number: int) -> int:
+        world = worlds[number]
+        options = ("-o", "/dev/null", "-e", "trace=sendto",
+                   "-e", f"inject=sendto:signal=SIGSTOP:when={number}")  # fmt: skip
+        first = world.begin("start", "ann@laptop", prefix=strace(*options))
+        stopped = wait_until_stopped(first.pid)
+        world.finish()
+        before = world.effects
+        out = let_go_on(first, stopped)
+        time.sleep(0.2)
+        if before != world.effects:
+            raise Lost(f"stopped at {number}: it went on, {world.effects}")
+        world.prove(f"stopped at message {number}")
+        return out.strip() == "lease-lost"
+
+    noticed = in_parallel(stop, chosen)
+
+    print(f"\n{noticed} of {len(chosen)} stopped holders had lost their lease: 0 overlaps")
+    assert noticed >= len(chosen) // 2
+
+
+def let_go_on(tracer: subprocess.Popen[str], stopped: int | None) -> str:
+    """Wake a stopped process until it ends, and return what it said.
+
+    More than once: its other thread counts its messages, too, and may be stopped as well.
+    """
+    try:
+        for _ in range(60):
+            if stopped is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(stopped, signal.SIGCONT)
+            with suppress(subprocess.TimeoutExpired):
+                return tracer.communicate(timeout=0.5)[0]
+        raise AssertionError("it was woken and did not end")
+    finally:
+        if tracer.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(stopped or tracer.pid, signal.SIGKILL)
+            tracer.wait()
+
+
+def wait_until_stopped(tracer: int) -> int | None:
+    """Return the process under strace once it is stopped, or None where it ended."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            children = Path(f"/proc/{tracer}/task/{tracer}/children").read_text().split()
+        except FileNotFoundError:
+            return None
+        for child in children:
+            state = Path(f"/proc/{child}/stat")
+            try:
+                letter = state.read_text().rpartition(")")[2].split()[0]
+            except FileNotFoundError:
+                continue
+            if letter in "Tt" and threads_stopped(int(child)):
+                return int(child)
+            if letter == "Z":
+                return None
+        if not children and Path(f"/proc/{tracer}/stat").read_text().split()[2] == "Z":
+            return None
+        time.sleep(0.02)
+    raise AssertionError("it neither stopped nor ended")
+
+
+def threads_stopped(pid: int) -> bool:
+    """Whether a process stands still, and not only at one of strace's stops."""
+    for _ in range(10):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            try:
+                if (task / "stat").read_text().rpartition(")")[2].split()[0] not in "Tt":
+                    return False
+            except FileNotFoundError:
+                return False
+        time.sleep(0.03)
+    return True
+
+
+def test_a_server_that_starts_anew_loses_nothing(tmp_path: Path, soak: bool) -> None:
+    with scratch_server() as server:
+        url = server.create_database("team")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(schema_sql().encode())
+        for number in range(6 if soak else 1):
+            if number:
+                url = server.create_database(template="team")
+            world = World(tmp_path / f"run{number}", url, lease_s=5.0)
+            running = world.begin("start", "ann@laptop")
+            wait_for_effects(world, 1 + number % 4)
+            # What was committed is kept: this cluster is flushed by nobody, so it is asked to stop.
+            server.stop(mode="fast")
+            server.start()
+            assert server.url("team").rpartition("/")[0] == url.rpartition("/")[0]
+            out, err = running.communicate(timeout=60)
+
+            assert (running.returncode, out) == (0, ""), err
+            world.prove("the server was started anew")
