@@ -170,6 +170,21 @@ ROOMS = (
         "opsctl.cli.sandbox",
         acts=("up", "down", "reset", "fault", "plane"),
     ),
+    Room(
+        "completion",
+        "Print what a shell needs to complete command lines.",
+        "opsctl.cli.completion",
+        default="show",
+        alone=True,
+        others=("words",),
+    ),
+    Room(
+        "man",
+        "Print the manual page.",
+        "opsctl.cli.manual",
+        default="show",
+        alone=True,
+    ),
 )
 
 _HEAD = """\

@@ -39,7 +39,7 @@ def execute(
     parameter `call` reads no settings, so it starts fast and works with a broken file; one whose
     `call` is a Start reads them when it asks for them.
     """
-    formats = _formats_of(command)
+    formats = formats_of(command)
     if shared.format not in formats:
         raise OpsError(
             f"The format {shared.format!r} is not one of opsctl {command}",
@@ -146,7 +146,8 @@ def show(report: Report, format: str, *, output: Path | None) -> int:
     return code
 
 
-def _formats_of(command: str) -> tuple[str, ...]:
+def formats_of(command: str) -> tuple[str, ...]:
+    """Return the formats that a command can print, the usual ones first."""
     room_name, _, rest = command.partition(" ")
     own = next((room.formats.get(rest, ()) for room in ROOMS if room.name == room_name), ())
     return (*FORMATS, *(each for each in own if each not in FORMATS))
