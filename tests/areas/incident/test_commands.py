@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sqlite3
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from opsctl.adapters.incidents import IncidentEvent, IncidentStore
 from opsctl.areas.incident import clock
 from opsctl.areas.incident.facts import all_incidents, made_of
+from opsctl.areas.incident.security import STEPS
 from opsctl.areas.incident.severity import QUESTIONS, ask_all, assess
+from opsctl.cli.rooms import ROOMS
+from opsctl.cli.root import load_room
 from opsctl.core.settings import Incidents
 from opsctl.core.start_banner import overdue
 
@@ -103,7 +108,7 @@ def test_an_open_incident_refuses_what_makes_no_sense(
 
 
 def test_an_update_that_is_late_makes_exit_1_and_every_command_says_so(world: World) -> None:
-    incident = opened(world, at=time.time() - 17 * 60, roles={"lead": "Ann"})
+    incident = opened(world, at=time.time() - 17.5 * 60, roles={"lead": "Ann"})
 
     code, document = world.opsctl("status")
     _, _ = world.opsctl("list")
@@ -198,6 +203,20 @@ def test_evidence_is_copied_hashed_and_read_only(
     assert "/" not in kept[1].name
 
 
+def test_a_resolve_that_tells_nobody_takes_the_reminders_back_all_the_same(world: World) -> None:
+    world.write("slack")
+    world.opsctl("open", "--title", "Down", "--severity", "P1", "--yes")
+    reminders, said = len(world.slack.scheduled), list(world.said())
+    dry, _ = world.opsctl("escalate", "--reason", "No progress", "--dry-run")
+    code, _ = world.opsctl("resolve", "Mended", "--no-notify", "--yes")
+    (root,) = (each["text"] for each in world.slack.messages if "thread_ts" not in each)
+
+    assert (2, 0, 0, 0) == (reminders, len(world.slack.scheduled), code, dry)
+    assert said == world.said()
+    assert said[0].startswith("<@U0ANN0001> *[production] P1 opened: Down*")
+    assert "State: *resolved*" in root
+
+
 def test_a_security_incident_tells_the_public_nothing_unasked(world: World) -> None:
     code, silent = world.opsctl(
         "open", "--title", "Key leaked", "--severity", "P0", "--security", "--dry-run"
@@ -223,6 +242,19 @@ def test_the_steps_of_a_security_incident_name_commands_that_exist(world: World)
 
     timeline = [each["text"] for each in document["data"]["timeline"]]
     assert "Done: Isolate: isolate is done" in timeline
+    for step in STEPS:
+        words = shlex.split(step.command)
+        if not words:
+            continue
+        room = next(room for room in ROOMS if room.name == words[1])
+        rest = words[2:]
+        if room.alone or (room.default and not rest):
+            rest = [room.default, *rest]
+        command = typer.main.get_group(load_room(room))
+        while rest and rest[0] in getattr(command, "commands", {}):
+            command = command.commands[rest.pop(0)]
+        known = {option for each in command.params for option in each.opts}
+        assert {word for word in rest if word.startswith("--")} <= known, step.command
 
 
 def test_an_event_that_was_changed_in_the_file_is_noticed(world: World) -> None:

@@ -22,6 +22,8 @@ PUBLIC = {
     "monitoring": "The problem with $systems should be over. We are watching it.",
     "resolved": "The problem with $systems is solved.",
 }
+_ON_CARD = ("opened", "updated", "assessed", "escalated", "resolved")
+"""Kinds of events that the message which a thread hangs on is edited after."""
 _IMPACT = {"P0": "critical", "P1": "major", "P2": "minor", "P3": "none"}
 _COMPONENT = {"P0": "major_outage", "P1": "partial_outage", "P2": "degraded_performance"}
 
@@ -111,7 +113,8 @@ def card(incident: Incident, rules: Incidents) -> str:
 
 def as_of(incident: Incident) -> str:
     """Return the mark of the state that a card shows."""
-    return f"as of {incident.messages[-1].key if incident.messages else 'the start'}"
+    shown = [each.event for each in incident.events if each.kind in _ON_CARD]
+    return f"as of {shown[-1]}"
 
 
 def reply(incident: Incident, message: Message) -> str:

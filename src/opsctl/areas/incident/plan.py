@@ -34,19 +34,28 @@ UPKEEP = "slack-upkeep"
 
 def event_plan(
     call: Call, before: Sequence[IncidentEvent], event: IncidentEvent, *, command: str, title: str,
-    notes: tuple[str, ...] = (),
+    notify: bool, notes: tuple[str, ...] = (),
 ) -> Plan:  # fmt: skip
-    """Return the plan that keeps an event and sends its message, and what was not sent before."""
+    """Return the plan that keeps an event and sends its message, and what was not sent before.
+
+    Without `notify` nothing is sent.
+    """
     incident = made_of((*before, event))
     steps = [_record(call, event, title)]
-    old = undelivered(call, incident, but=event.event)
+    old = undelivered(call, incident, but=event.event) if notify else []
     steps += [_tell(call, incident, message, channel, again=True) for message, channel in old]
     new = next((each for each in incident.messages if each.key == event.event), None)
     if new is not None:
         steps += [_tell(call, incident, new, channel) for channel in new.channels]
     if old:
         notes = (*notes, f"{len(old)} that were not told before are told now, too.")
-    return _plan(call, incident, steps, command=command, title=title, notes=notes)
+    # Whether or not anybody is told now: Slack must not go on to remind of what is over.
+    there = "slack" in channels_of(call.environment.channels)
+    upkeep = there and any(channel == "slack" for channel, _ in delivered(call, incident))
+    return _plan(
+        call, incident, steps, command=command, title=title, notes=notes,
+        upkeep=upkeep or _tells_slack(steps),
+    )  # fmt: skip
 
 
 def retry_plan(call: Call, incident: Incident) -> Plan:
@@ -55,7 +64,10 @@ def retry_plan(call: Call, incident: Incident) -> Plan:
     steps = [_tell(call, incident, message, channel, again=True) for message, channel in old]
     notes = () if old else (f"Everything that was to be said of {incident.id} was said.",)
     title = f"Tell again what was not told of {incident.id}"
-    return _plan(call, incident, steps, command="incident update", title=title, notes=notes)
+    return _plan(
+        call, incident, steps, command="incident update", title=title, notes=notes,
+        upkeep=_tells_slack(steps),
+    )  # fmt: skip
 
 
 def undelivered(call: Call, incident: Incident, *, but: str = "") -> list[tuple[Message, str]]:
@@ -93,12 +105,15 @@ def channel_name(channel: str) -> str:
     return _NAMES.get(channel, channel)
 
 
+def _tells_slack(steps: Sequence[Step]) -> bool:
+    return any(step.id.startswith("tell:slack:") for step in steps)
+
+
 def _plan(
     call: Call, incident: Incident, steps: list[Step], *, command: str, title: str,
-    notes: tuple[str, ...],
+    notes: tuple[str, ...], upkeep: bool,
 ) -> Plan:  # fmt: skip
-    told = [step for step in steps if step.id.startswith("tell:slack:")]
-    if told:
+    if upkeep:
         steps = [*steps, _slack_upkeep(call, incident)]
     return Plan(
         command=command,

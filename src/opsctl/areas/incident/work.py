@@ -275,7 +275,9 @@ def _event_plan(
             {**event.data, "message": message},
         )  # fmt: skip
     notes = (*notes, *_about_telling(call, after, message, saying))
-    return event_plan(call, before, event, command=command, title=title, notes=notes)
+    return event_plan(
+        call, before, event, command=command, title=title, notify=saying.notify, notes=notes
+    )
 
 
 def _about_telling(
