@@ -59,7 +59,7 @@ def plan_runbook(
             continue
         own = _understood(runbook, item, words)
         steps.append(_step(item, id_, words, own, environment, token=token, strict=changed))
-        changed = changed or own.does in ("changes", "acts")
+        changed = changed or own.does == "changes"
     start = 0 if first is None else _index_of(steps, runbook, first)
     notes = [f"{runbook.path.name}: {runbook.when}"] if runbook.when else []
     if start:
