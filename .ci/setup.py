@@ -45,6 +45,8 @@ def install_programs() -> None:
     """
     browsers = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     missing = ["strace"] * (not shutil.which("strace"))
+    sbin = f"{os.environ.get('PATH', '')}:/usr/sbin"
+    missing += ["pgbouncer"] * (not shutil.which("pgbouncer", path=sbin))
     missing += ["chromium"] * (not any(map(shutil.which, browsers)))
     for folder in Path("/usr/share/postgresql").glob("[0-9]*/extension"):
         if not (folder / "hypopg.control").exists():

@@ -11,7 +11,7 @@ from opsctl.adapters.scratch import ScratchServer
 from opsctl.adapters.team_schema import schema_sql
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def template(postgres: ScratchServer) -> str:
     url = postgres.create_database("team_template")
     with psycopg.connect(url, autocommit=True) as connection:
