@@ -250,7 +250,7 @@ def test_the_steps_of_a_security_incident_name_commands_that_exist(world: World)
         rest = words[2:]
         if room.alone or (room.default and not rest):
             rest = [room.default, *rest]
-        command = typer.main.get_group(load_room(room))
+        command: Any = typer.main.get_group(load_room(room))
         while rest and rest[0] in getattr(command, "commands", {}):
             command = command.commands[rest.pop(0)]
         known = {option for each in command.params for option in each.opts}

@@ -35,7 +35,7 @@ def postmortem(
 ) -> Report:
     """Write what is known as Markdown and as a page; keep answers and action items."""
     incident = chosen(call, wanted, over=True)
-    given = [
+    given: list[tuple[str, dict[str, Any]]] = [
         *(("answered", {"answers": dict([_answer(each)])}) for each in answers),
         *(("action", _action(each)) for each in actions),
     ]

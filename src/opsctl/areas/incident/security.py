@@ -38,7 +38,7 @@ STEPS = (
                  "opsctl diagnose auth"),
     SecurityStep("assess-damage", "Investigate", "Say which data was read or changed, by whom"),
     SecurityStep("rotate", "Remediate", "Replace every credential that may be known",
-                 "opsctl rotate-keys", "rotate-keys"),
+                 "opsctl rotate-keys plan", "rotate-keys"),
     SecurityStep("patch", "Remediate", "Close the way in for good"),
     SecurityStep("verify", "Recover", "See that it is well, and watch for it to come back",
                  "opsctl healthcheck watch --for 1h"),
