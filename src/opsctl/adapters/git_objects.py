@@ -31,7 +31,7 @@ class GitFailed(Exception):
     """Git ended with an error; the message is its last line."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """An object as git lists it."""
 
@@ -54,20 +54,19 @@ def list_files(folder: str) -> list[tuple[str, bool]]:
     return found
 
 
-def git_directory(folder: str) -> str:
-    """Return the absolute path of the repository's common git directory; raises GitFailed."""
-    out = _output(folder, "rev-parse", "--path-format=absolute", "--git-common-dir")
-    return os.fsdecode(out.rstrip(b"\n"))
+def repository_of(folder: str) -> tuple[str, bool]:
+    """Return the absolute path of the common git directory, and whether the clone is shallow.
+
+    A shallow one lacks the older part of its history. Raises GitFailed.
+    """
+    words = ("--is-shallow-repository", "--path-format=absolute", "--git-common-dir")
+    shallow, _, directory = _output(folder, "rev-parse", *words).partition(b"\n")
+    return os.fsdecode(directory.rstrip(b"\n")), shallow == b"true"
 
 
 def top_directory(folder: str) -> str:
     """Return the work tree's top; raises GitFailed where there is none."""
     return os.fsdecode(_output(folder, "rev-parse", "--show-toplevel").rstrip(b"\n"))
-
-
-def is_shallow(folder: str) -> bool:
-    """Whether the repository lacks the older part of its history."""
-    return _output(folder, "rev-parse", "--is-shallow-repository").strip() == b"true"
 
 
 def lacks_objects_on_purpose(folder: str) -> bool:
@@ -151,20 +150,38 @@ def list_object_ids(folder: str) -> list[bytes]:
     return _output(folder, *words, "--buffer").split(b"\n")[:-1]
 
 
-def list_objects(folder: str, only: set[bytes] | None = None) -> list[Entry]:
-    """Return all objects with kind and size, in the order in which they lie on disk.
+_DETAILS = "--batch-check=%(objectname) %(objecttype) %(objectsize)"
 
-    Raises GitFailed. With `only`, of those alone.
-    """
-    words = ("cat-file", "--batch-all-objects", "--unordered", "--buffer",
-             "--batch-check=%(objectname) %(objecttype) %(objectsize)")  # fmt: skip
-    found = []
-    for line in _output(folder, *words).split(b"\n")[:-1]:
-        id_, kind, *size = line.split(b" ")
-        if only is None or id_ in only:
-            # A broken object is listed as missing, without a size.
-            found.append(Entry(id_, kind, int(size[0]) if size else 0))
+
+def list_objects(folder: str) -> list[Entry]:
+    """Return all objects, in the order in which they lie on disk; raises GitFailed."""
+    words = ("cat-file", "--batch-all-objects", "--unordered", "--buffer", _DETAILS)
+    with _run(folder, *words) as program:
+        found = [_entry(line) for line in program.stdout]
+        if program.wait() != 0:
+            raise GitFailed(_last_line(program))
     return found
+
+
+def describe_objects(folder: str, ids: Sequence[bytes]) -> list[Entry]:
+    """Return objects with kind and size, in the order given; raises GitFailed."""
+    if not ids:
+        return []
+    with _run(folder, "cat-file", "--buffer", _DETAILS, feed=b"\n".join(ids) + b"\n") as program:
+        found = [_entry(line) for line in program.stdout]
+        if program.wait() != 0:
+            raise GitFailed(_last_line(program))
+    return found
+
+
+def _entry(line: bytes) -> Entry:
+    # A broken object is listed as missing, without a size.
+    id_, kind, *size = line.split()
+    return Entry(id_, _KINDS.get(kind, kind), int(size[0]) if size else 0)
+
+
+_KINDS = {kind: kind for kind in (b"blob", b"tree", b"commit", b"tag")}
+"""One of each, however many objects there are."""
 
 
 def read_objects(folder: str, ids: Sequence[bytes]) -> Piped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,88 @@ def test_what_was_clean_is_not_read_again(scan: Scanning, commit: Scanning) -> N
     # What is not clean is told each time.
     assert len(third.secrets) == 1
     assert third.data["data"]["scanned"]["files"] == 1
+
+
+def told(done: Any) -> list[tuple[str, str, str]]:
+    """Return (path, commit, whether it is still there) of what was found."""
+    return [
+        (each["path"], each["history"]["commit"], each["history"]["in_working_tree"])
+        for each in done.secrets
+    ]
+
+
+def test_what_is_remembered_gives_the_same_report_and_holds_no_secret(
+    scan: Scanning, git: Scanning, commit: Scanning, tmp_path: Path
+) -> None:
+    commit("one " + secret("message"), a=f"x {secret(1)}\n", b=secret(2))
+    commit("two", a=f"y\nx {secret(1)}\n", b=None, c=gzip.compress(secret(3).encode()))
+    first = scan("--history")
+
+    again = scan("--history")
+
+    assert again.secrets == first.secrets
+    assert len(again.secrets) == 4
+    assert "were known from before" in scan("--history", "--format", "text").out
+    kept = list(Path(os.environ["XDG_CACHE_HOME"]).rglob("objects-*"))
+    assert kept
+    for path in kept:
+        assert path.stat().st_mode & 0o077 == 0
+        for seed in (1, 2, 3, "message"):
+            assert secret(seed).encode() not in path.read_bytes()
+
+
+def test_what_left_the_working_tree_since_is_said_to_be_gone(
+    scan: Scanning, commit: Scanning
+) -> None:
+    one = commit("one", a=gzip.compress(secret().encode(), mtime=1))
+    commit("two", a=gzip.compress(b"x " + secret().encode(), mtime=2))
+    assert told(scan("--history")) == [("a", one, True)]
+
+    commit("three", a=None)
+
+    assert told(scan("--history")) == [("a", one, False)]
+
+
+def test_a_known_blob_that_comes_to_another_path_is_told_there(
+    scan: Scanning, commit: Scanning, tmp_path: Path
+) -> None:
+    password = 'db_password = "' + "".join(["Kx8", "qTz", "Vw3", "LpR9"]) + '"\n'
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "settings.ini").write_text(password)
+    commit("a fixture")
+    assert told(scan("--history")) == []
+
+    moved = commit("in use", settings=password)
+
+    assert told(scan("--history")) == [("settings", moved, True)]
+
+
+def test_where_git_dropped_what_was_told_another_is(
+    scan: Scanning, git: Scanning, commit: Scanning
+) -> None:
+    base = commit("base", base="1")
+    commit("lost", a=f"one {secret()}\n")
+    git("branch", "kept", base)
+    git("checkout", "-q", "kept")
+    kept = commit("kept", a=f"other {secret()}\n")
+    git("checkout", "-q", "main")
+    assert len(scan("--history").secrets) == 1
+
+    git("checkout", "-q", "kept")
+    git("branch", "-q", "-D", "main")
+    git("reflog", "expire", "--expire=now", "--all")
+    git("gc", "-q", "--prune=now")
+
+    assert told(scan("--history")) == [("a", kept, True)]
+
+
+def test_a_torn_memory_hides_nothing(scan: Scanning, commit: Scanning) -> None:
+    commit("one", a=secret())
+    first = scan("--history").secrets
+    for path in Path(os.environ["XDG_CACHE_HOME"]).rglob("objects-*"):
+        path.write_bytes(path.read_bytes()[:-40])
+
+    assert scan("--history").secrets == first
 
 
 def test_a_shallow_clone_is_said_to_be_shallow(

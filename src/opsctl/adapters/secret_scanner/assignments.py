@@ -54,6 +54,7 @@ _VALUE_IS_TEXT = re.compile(
     r"^(?:[a-z][a-z0-9+.-]{1,20}://|data:|urn:|mailto:|blob:|git@|jdbc:)|^[./~#]|^\w+\(|"
     r"\.(?:js|ts|tsx|jsx|json|ya?ml|py|html?|css|png|svg|jpe?g|md|txt|pem|key|crt|p12|jks|xml|"
     r"com|org|net|io|local|internal)$|^[\w.-]+@[\w-]+\.[a-z]{2,}$|^sha\d{1,3}[-:]|^md5[-:]|"
+    r"^--[a-z][a-z0-9-]+$|"
     r"^\d{4}-\d\d-\d\d|^v?\d+\.\d+(?:\.\d+)?|^application/|^text/|^image/|^#[0-9a-f]{3,8}$|"
     r"^[A-Z][A-Z0-9_]+$(?<![0-9]{4})|^rgba?\(|^MI[IG][A-Za-z0-9+/]{60}|::|^ssh-(?:rsa|ed)|^AAAAB3"
     r"|^\d{4,17}:A|^[a-z]{2,}(?:[A-Z]{1,4}[a-z]{2,})*(?:[A-Z]{2,4})?\d{0,3}$|"

@@ -34,6 +34,7 @@ _MEDIA = (
 """Pictures, fonts, sound and film: they are compressed, and hold no text to speak of."""
 _PACKED = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00")
 _ZIP = b"PK\x03\x04"
+_SPECIAL = (*_MEDIA, *_PACKED, _ZIP, *(bom for bom, _ in _BOMS))
 
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -110,6 +111,11 @@ def pieces_of(data: bytes, *, nested: bool = False) -> Iterator[Piece]:
         yield from chunks(iter((text,)))
         return
     yield from chunks(iter((data,)), text=b"\0" not in data[:8192])
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether a whole file is one piece of text as it stands: most are."""
+    return len(data) <= CHUNK and not data.startswith(_SPECIAL) and data.find(b"\0", 0, 8192) < 0
 
 
 def decoded(data: bytes) -> bytes | None:

@@ -85,6 +85,12 @@ class Scanner:
                 found += self.confirm(piece, ends, place)
         return found
 
+    def scan_plain(self, data: bytes, place: Place) -> list[Found]:
+        """Return the secrets of a whole text for which `is_plain` holds."""
+        self.bytes += len(data)
+        ends = self._scan(data)
+        return self.confirm(Piece(data), ends, place) if ends else []
+
     def confirm(self, piece: Piece, ends: Iterable[tuple[int, int]], place: Place) -> list[Found]:
         """Return the secrets at the ends of matches in a piece."""
         hits = self._patterns.confirmer.confirm(piece.data, ends, place, text=piece.text)

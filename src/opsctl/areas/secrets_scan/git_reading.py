@@ -1,0 +1,216 @@
+"""Read git's objects and scan them, each once, with every core."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from opsctl.adapters.git_objects import Entry, GitFailed, read_objects
+from opsctl.adapters.secret_scanner.patterns import Patterns
+from opsctl.adapters.secret_scanner.reading import (
+    CHUNK,
+    NotScanned,
+    Piece,
+    chunks,
+    is_plain,
+    pieces_of,
+)
+from opsctl.adapters.secret_scanner.scanner import Found, Scanner
+from opsctl.adapters.secret_scanner.sighting import Place
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes of an object that is read whole, if it is packed or in UTF-16; longer ones in chunks."""
+FEW = 2000
+"""Objects that one process reads sooner than two start."""
+
+
+@dataclass
+class Read:
+    """What came of reading objects."""
+
+    found: list[tuple[bytes, bytes, Found]] = field(default_factory=list)
+    """(id, kind, finding)."""
+    not_scanned: list[tuple[str, str]] = field(default_factory=list)
+    objects: int = 0
+    bytes: int = 0
+
+    def add(self, other: Read) -> None:
+        """Take in what another reading came to."""
+        self.found += other.found
+        self.not_scanned += other.not_scanned
+        self.objects += other.objects
+        self.bytes += other.bytes
+
+
+def read_all(patterns: Patterns, folder: str, entries: Sequence[Entry], *, jobs: int) -> Read:
+    """Read objects with several processes, each a stretch of what lies together on disk."""
+    ids = [entry.id for entry in entries]
+    count = min(jobs, max(1, len(ids) // FEW))
+    if count < 2:
+        return read_some(patterns, folder, ids, {}) if ids else Read()
+    import multiprocessing
+
+    shares = _shares(entries, count)
+    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    children = []
+    for share in shares[1:]:
+        ours, theirs = context.Pipe(duplex=False)
+        child = context.Process(target=_child, args=(patterns, folder, share, theirs), daemon=True)
+        child.start()
+        theirs.close()
+        children.append((child, ours))
+    total = read_some(patterns, folder, shares[0], {})
+    for child, pipe in children:
+        try:
+            part = pipe.recv()
+        except EOFError:
+            raise GitFailed("a process that read objects ended before its work did") from None
+        finally:
+            pipe.close()
+            child.join()
+        if isinstance(part, str):
+            raise GitFailed(part)
+        total.add(part)
+    return total
+
+
+def _child(patterns: Patterns, folder: str, ids: Sequence[bytes], pipe: Any) -> None:
+    try:
+        pipe.send(read_some(patterns, folder, ids, {}))
+    except GitFailed as error:
+        pipe.send(str(error))
+    pipe.close()
+
+
+def _shares(entries: Sequence[Entry], count: int) -> list[list[bytes]]:
+    """Part objects into stretches of about as many bytes: deltas are resolved within each."""
+    total = sum(entry.size + 500 for entry in entries)
+    shares: list[list[bytes]] = [[]]
+    size = 0
+    for entry in entries:
+        if size > total * len(shares) / count and len(shares) < count:
+            shares.append([])
+        shares[-1].append(entry.id)
+        size += entry.size + 500
+    return shares
+
+
+def read_some(
+    patterns: Patterns, folder: str, ids: Sequence[bytes], paths: Mapping[bytes, str]
+) -> Read:
+    """Read objects, each once; raises GitFailed where git's answer makes no sense."""
+    read = Read()
+    scanner = Scanner(patterns)
+    left = list(ids)
+    while left:
+        answered = _read_until_broken(folder, left, paths, scanner=scanner, read=read)
+        if answered < len(left):
+            # git ends at an object that it cannot unpack: the rest is read by another.
+            read.not_scanned.append((left[answered].decode(), "git could not read the object"))
+        left = left[answered + 1 :]
+    read.bytes += scanner.bytes
+    return read
+
+
+def _read_until_broken(
+    folder: str, ids: Sequence[bytes], paths: Mapping[bytes, str], *, scanner: Scanner, read: Read
+) -> int:
+    """Read objects from one git, put what was found into `read`, and return how many were read."""
+    answered = 0
+    with read_objects(folder, ids) as program:
+        stream = program.stdout
+        while header := stream.readline():
+            id_, kind, size = header_of(header)
+            if size < 0:
+                answered += 1
+                read.not_scanned.append((id_.decode(), "the object is missing or broken"))
+                continue
+            unknown = "" if kind == b"blob" else f"{kind.decode()} {id_.decode()[:12]}"
+            place = Place(paths.get(id_, unknown))
+            text = _Bounded(stream, size)
+            try:
+                if size <= CHUNK:
+                    data = text.read(size)
+                    if kind != b"blob":
+                        data = _without_signature(data)
+                    if is_plain(data):
+                        found = scanner.scan_plain(data, place)
+                    else:
+                        found = scanner.scan(pieces_of(data), place)
+                else:
+                    found = scanner.scan(_pieces(text, size), place)
+                read.found += [(id_, kind, each) for each in found]
+            except NotScanned as error:
+                read.not_scanned.append((id_.decode(), str(error)))
+            except EOFError:
+                return answered
+            try:
+                text.skip()
+            except EOFError:
+                return answered
+            read.objects += 1
+            answered += 1
+            stream.read(1)
+    return answered
+
+
+def header_of(line: bytes) -> tuple[bytes, bytes, int]:
+    """Return (id, kind, size) of a line of git's; the size is -1 where it has no such object."""
+    parts = line.split()
+    if len(parts) == 3 and parts[2].isdigit():
+        return parts[0], parts[1], int(parts[2])
+    return parts[0] if parts else b"?", b"missing", -1
+
+
+class _Bounded:
+    """The bytes of one object in git's answer."""
+
+    def __init__(self, stream: IO[bytes], size: int) -> None:
+        self._stream = stream
+        self._left = size
+
+    def read(self, most: int) -> bytes:
+        """Return up to `most` bytes, or nothing at the end of the object.
+
+        Raises EOFError where git's answer breaks off within it.
+        """
+        data = self._stream.read(min(most, self._left)) if self._left else b""
+        if self._left and not data:
+            raise EOFError
+        self._left -= len(data)
+        return data
+
+    def skip(self) -> None:
+        """Pass over what is left of the object."""
+        while self._left:
+            self.read(CHUNK)
+
+
+def _pieces(text: _Bounded, size: int) -> Iterable[Piece]:
+    first = text.read(CHUNK)
+    if size <= LARGEST and first[:4] in (b"\x1f\x8b\x08\x00", b"\x1f\x8b\x08\x08", b"PK\x03\x04"):
+        return pieces_of(first + text.read(size))
+    return chunks(_stream(first, text), text=b"\0" not in first[:8192])
+
+
+def _stream(first: bytes, text: _Bounded) -> Iterator[bytes]:
+    yield first
+    while data := text.read(CHUNK):
+        yield data
+
+
+_SIGNATURE = re.compile(rb"^gpgsig[^\n]*\n(?: [^\n]*\n)+", re.MULTILINE)
+
+
+def _without_signature(data: bytes) -> bytes:
+    """Return a commit or tag without its header's ids and signature."""
+    head, _separator, message = data.partition(b"\n\n")
+    people = b"".join(
+        line + b"\n"
+        for line in _SIGNATURE.sub(b"", head + b"\n").splitlines()
+        if line.startswith((b"author", b"committer", b"tagger"))
+    )
+    return b"\n" * (head.count(b"\n") - people.count(b"\n") + 1) + people + b"\n" + message
