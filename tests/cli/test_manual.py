@@ -23,7 +23,7 @@ def test_every_room_and_option_stands_in_it() -> None:
             if command.hidden or hasattr(command, "commands"):
                 continue
             for each in command.params:
-                for option in each.opts if not each.hidden else ():
+                for option in () if getattr(each, "hidden", False) else each.opts:
                     assert option.replace("-", "\\-") in page or option == each.name, name
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opsctl.cli.screen import ask, can_ask, colored, say_plainly, width_of, write_result
@@ -18,6 +19,7 @@ from opsctl.core.action import Manual
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Plan, Step
 from opsctl.core.report import Finding, Report, Severity, Status
+from opsctl.render import FORMATS
 from opsctl.render.report import render_plan
 from opsctl.render.safe import safe
 
@@ -49,6 +51,10 @@ def change(wanted: Plan | Resume, *, call: Call, shared: Shared) -> int:
             color=shared.output is None and colored(sys.stdout),
             verbose=shared.verbose,
         )
+        if shared.also:
+            from opsctl.cli.also import parse_also, write_also
+
+            write_also(parse_also(shared.also, formats=FORMATS), partial(render_plan, plan))
         write_result(text, output=shared.output)
         return int(Exit.OK)
     if not plan.steps:

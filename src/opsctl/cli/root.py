@@ -182,9 +182,24 @@ def _report_error(error: OpsError, argv: list[str]) -> int:
             sys.stdout.flush()
         else:
             say_plainly(text.rstrip("\n"))
+        _write_error_also(error, argv, command=command)
     except OSError:
         give_up_on_stdout()
     return exit_code(error, format_)
+
+
+def _write_error_also(error: OpsError, argv: list[str], *, command: str) -> None:
+    """Write an error to each `--also`; one that cannot be written is said on stderr."""
+    from opsctl.cli.also import also_in, write_also
+    from opsctl.cli.screen import say_plainly
+    from opsctl.render import FORMATS
+    from opsctl.render.report import render_error
+
+    wanted = also_in(argv, formats=FORMATS)
+    try:
+        write_also(wanted, lambda format_: render_error(error, format_, command=command))
+    except OpsError as failed:
+        say_plainly(f"{failed.what}: {failed.why}")
 
 
 _UNWRAPPED = 10_000

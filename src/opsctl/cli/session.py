@@ -47,6 +47,10 @@ def execute(
             hint=f"opsctl {command} --format {FORMATS[0]}",
             code="unknown-format",
         )
+    if shared.also:
+        from opsctl.cli.also import parse_also
+
+        parse_also(shared.also, formats=formats)
     _refuse_dry_run_of_acts(shared, command)
     call = None
     if function.__annotations__.get("call") == "Start":
@@ -122,8 +126,30 @@ def make_call(shared: Shared) -> Call:
 
 
 def emit(report: Report, shared: Shared) -> int:
-    """Render a report to stdout or `--output` and return its exit code."""
-    return show(report, shared.format, output=shared.output)
+    """Render a report to stdout or `--output`, and to each `--also`; return its exit code."""
+    failed = _also(report, shared) if shared.also else None
+    code = show(report, shared.format, output=shared.output)
+    if failed is not None:
+        if code == 0:
+            raise failed
+        # What was found counts for more than that it could not be written down, too.
+        say_plainly(f"{failed.what}: {failed.why}")
+    return code
+
+
+def _also(report: Report, shared: Shared) -> OpsError | None:
+    from opsctl.cli.also import parse_also, write_also
+    from opsctl.render.report import render_report
+
+    try:
+        wanted = parse_also(shared.also, formats=(*formats_of(report.command), *report.own))
+        write_also(wanted, lambda format_: render_report(report, format_, width=_FILE_WIDTH))
+    except OpsError as error:
+        return error
+    return None
+
+
+_FILE_WIDTH = 100
 
 
 def show(report: Report, format: str, *, output: Path | None) -> int:
@@ -135,7 +161,7 @@ def show(report: Report, format: str, *, output: Path | None) -> int:
     text = render_report(
         report,
         format,
-        width=width_of(sys.stdout) if to_terminal else 100,
+        width=width_of(sys.stdout) if to_terminal else _FILE_WIDTH,
         color=to_terminal and colored(sys.stdout),
     )
     try:

@@ -31,6 +31,14 @@ class Shared:
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write the result there.")
     ] = None
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--also",
+            metavar="FORMAT=FILE",
+            help="Write the result in this format there, too; may be given again.",
+        ),
+    ] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and change nothing.")
     ] = False
