@@ -181,17 +181,15 @@ def record(program: str, tool: str, *, deep: int = 3) -> Kept:
 
 
 def _walk(
-    program: str, tool: str, words: tuple[str, ...], *, deep: int
+    program: str, tool: str, words: tuple[str, ...], *, deep: int, above: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Help]]:
     found = ask_help(program, tool, words)
-    if found is None:
-        return
+    if found is None or (above and found.commands == above):
+        return  # it does not know the command, and prints what it knows
     yield words, found
     if deep > 0:
         for name in found.commands:
-            if words and name in words:
-                continue
-            yield from _walk(program, tool, (*words, name), deep=deep - 1)
+            yield from _walk(program, tool, (*words, name), deep=deep - 1, above=found.commands)
 
 
 def _names(text: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from opsctl.adapters.command_dangers import Danger, dangers_of, dangers_said
 from opsctl.adapters.command_help import TOOLS, Help, ask_help, ask_version, kept_help
@@ -45,8 +45,9 @@ class Programs:
     project: Path
     sources: dict[str, str] = field(default_factory=dict)
     """Program -> what its lines were held against, for a person."""
-    only_kept: bool = False
-    """Ask no program, also where it is installed."""
+    ask: Literal["if other", "never", "always"] = "if other"
+    """Whether an installed program is asked for its help, or what is kept is taken for it. If
+    other: it is asked where it has another version than the one that was recorded."""
     _kept: dict[str, Kept | None] = field(default_factory=dict)
     _asked: dict[tuple[str, tuple[str, ...]], Help | None] = field(default_factory=dict)
     _paths: dict[str, str | None] = field(default_factory=dict)
@@ -81,9 +82,10 @@ class Programs:
         if tool in self._paths:
             return self._paths[tool]
         kept = self._kept[tool] = kept_help(tool)
-        found = None if self.only_kept else find_tool(self.project, tool)
+        found = None if self.ask == "never" else find_tool(self.project, tool)
         version = ask_version(str(found), tool) if found else None
-        if found is None or (kept is not None and version == kept.version):
+        same = self.ask != "always" and kept is not None and version == kept.version
+        if found is None or same:
             self._paths[tool] = None
             self.sources[tool] = f"{tool} {kept.version}, as recorded" if kept else ""
         else:
@@ -191,7 +193,8 @@ def _foreign(part: Simple, programs: Programs) -> Iterator[tuple[Danger, Status]
 
 
 def _held_against_help(part: Simple, programs: Programs) -> Iterator[tuple[Danger, Status]]:
-    tool, path = part.program, ()
+    tool = part.program
+    path: tuple[str, ...] = ()
     known = programs.help_of(tool, ())
     if known is None:
         yield Danger("program-not-asked", "error", f"{tool} printed no help", ""), Status.UNKNOWN
