@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.secrets import resolve_secret, without_secrets
-from opsctl.core.settings import Channels
+
+if TYPE_CHECKING:
+    from opsctl.core.settings import Channels
 
 _TIMEOUT_S = 15.0
 _MOST_SIGNS = 3000

@@ -12,11 +12,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.secrets import resolve_secret, without_secrets
-from opsctl.core.settings import Channels
+
+if TYPE_CHECKING:
+    from opsctl.core.settings import Channels
 
 _TIMEOUT_S = 10.0
 _PAGES = 20

@@ -10,12 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.secrets import resolve_secret
-from opsctl.core.settings import Channels
+
+if TYPE_CHECKING:
+    from opsctl.core.settings import Channels
 
 _TIMEOUT_S = 10.0
 _PAGES = 10

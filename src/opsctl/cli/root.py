@@ -123,6 +123,12 @@ def _run_command(argv: list[str]) -> int:
         code = attempt(argv)
         if code is not None:
             return code
+    if argv[0] == "incident":
+        from opsctl.cli.quick_incident import attempt as attempt_step
+
+        code = attempt_step(argv)
+        if code is not None:
+            return code
     if argv[0] == "bundle-check":
         from opsctl.cli.quick_bundle import attempt as attempt_bundle
 

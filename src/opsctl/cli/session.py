@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from opsctl.core.start import Start
 
 
+_KEEPING = ("healthcheck run", "bundle-check check", "incident record", "incident tell",
+            "incident told")  # fmt: skip
+"""Commands that start on kept settings, where there are any."""
+
+
 def execute(
     function: Callable[..., Any], given: Mapping[str, Any], shared: Shared, command: str
 ) -> int:
@@ -57,7 +62,7 @@ def execute(
         result = function(make_start(shared), **given)
     elif "call" in function.__annotations__:
         call = make_call(shared)
-        if command in ("healthcheck run", "bundle-check check"):
+        if command in _KEEPING:
             from opsctl.cli.kept_settings import keep
 
             keep(call, config=str(shared.config) if shared.config else None, env=shared.env)

@@ -17,6 +17,7 @@ from opsctl.areas.incident import clock
 from opsctl.areas.incident.facts import all_incidents, made_of
 from opsctl.areas.incident.security import STEPS
 from opsctl.areas.incident.severity import QUESTIONS, ask_all, assess
+from opsctl.cli.quick_incident import understood
 from opsctl.cli.rooms import ROOMS
 from opsctl.cli.root import load_room
 from opsctl.core.settings import Incidents
@@ -215,6 +216,22 @@ def test_a_resolve_that_tells_nobody_takes_the_reminders_back_all_the_same(world
     assert said == world.said()
     assert said[0].startswith("<@U0ANN0001> *[production] P1 opened: Down*")
     assert "State: *resolved*" in root
+
+
+def test_the_steps_of_a_plan_start_on_kept_settings_and_nothing_else_does(world: World) -> None:
+    _, document = world.opsctl("open", "--title", "Down", "--severity", "P1", "--dry-run")
+    steps = document["data"]["plan"]["steps"]
+    argvs = [each["action"]["argv"] for each in steps]
+    argvs += [each["check"]["action"]["argv"] for each in steps if each["check"]]
+
+    assert 7 == len(argvs)
+    assert ["-m", "opsctl", "incident"] == argvs[0][1:4]
+    assert all(understood(argv[3:]) for argv in argvs)
+    for words in ("incident", "incident list --quiet", "incident tell --quiet",
+                  "incident told slack --env a --quiet", "incident record --env a",
+                  "incident tell slack --env a --incident b --format json --quiet",
+                  "incident tell slack --env --incident b --quiet"):  # fmt: skip
+        assert understood(words.split()) is None
 
 
 def test_a_security_incident_tells_the_public_nothing_unasked(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _BEFORE_S = 6 * 3600.0
 """So long before it was opened the beginning is looked for, and deployments are shown."""
 _MOST_DEPLOYMENTS = 100
+_AROUND = re.compile(r"^exit code \d+: \S+ (unknown|failed|refused)\s+")
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,15 @@ def _of_telling(run: JournalRun) -> list[Entry]:
         if step.state == "done":
             found.append(Entry(step.ended_at, "incident", f"Told {channel}", run.actor))
         else:
-            why = step.detail.partition("; next ")[0]
-            text = f"{channel} was not told: {why}"
+            text = f"{channel} was not told: {_reason(step.detail)}"
             found.append(Entry(step.ended_at, "incident", text, run.actor))
     return found
+
+
+def _reason(detail: str) -> str:
+    """Return why a step failed without what its command prints around it."""
+    said = _AROUND.sub("", detail.partition("; next ")[0])
+    return said.replace("; why ", ": ")
 
 
 def _of_run(run: JournalRun) -> list[Entry]:
