@@ -121,7 +121,7 @@ def test_an_update_that_is_late_makes_exit_1_and_every_command_says_so(world: Wo
         (each["rule"], each["status"]) for each in document["findings"]
     ]
     assert said.startswith(f"OVERDUE by 2 min: update of {incident} P1 (Payments fail): ")
-    assert f"opsctl incident update --incident {incident} --env production" in said
+    assert f"update 'How it stands' --incident {incident} --env production" in said
 
 
 def test_without_an_open_incident_there_is_nothing_to_look_at(world: World) -> None:

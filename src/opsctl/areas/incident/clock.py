@@ -35,10 +35,18 @@ def what_is_due(incident: Incident, rules: Incidents) -> list[Due]:
     if incident.open:
         if incident.responded_at is None:
             at = response_due(incident.severity, rules, since=incident.opened_at)
-            found.append(Due("response", at, f"opsctl incident assign --incident {incident.id}"))
+            found.append(
+                Due("response", at, f"opsctl incident assign YOUR_NAME --incident {incident.id}")
+            )
         at_ = update_due(incident, rules)
         if at_ is not None:
-            found.append(Due("update", at_, f"opsctl incident update --incident {incident.id}"))
+            found.append(
+                Due(
+                    "update",
+                    at_,
+                    f"opsctl incident update 'How it stands' --incident {incident.id}",
+                )
+            )
     elif incident.written_at is None:
         at_ = postmortem_due(incident, rules)
         if at_ is not None:

@@ -138,7 +138,7 @@ def reminders(incident: Incident, rules: Incidents, *, now: float) -> dict[int, 
         if at > now + 5:
             found[round(at)] = (
                 f"An update of {incident.severity} _{slack_text(incident.title)}_ {word}: "
-                f"`opsctl incident update --incident {incident.id}`\n"
+                f"`opsctl incident update 'How it stands' --incident {incident.id}`\n"
                 f"_{due_mark(incident)} · {_clock(at)}_"
             )
     return found

@@ -289,7 +289,7 @@ def _about_telling(
         return (f"Nobody is told: the settings of {call.name} have no channels.",)
     if incident.security and not saying.public:
         return ("The public is told nothing of a security incident without --public TEXT.",)
-    return () if message else ("Nobody is told.",)
+    return ("What is sent cannot be taken back.",) if message else ("Nobody is told.",)
 
 
 def _kept(call: Call, event: IncidentEvent, command: str, title: str) -> Report:
