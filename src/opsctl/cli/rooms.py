@@ -148,9 +148,9 @@ ROOMS = (
     ),
     Room(
         "runs",
-        "List, show, resume, undo, resolve, unlock and audit runs.",
+        "List, show, approve, resume, undo, resolve, unlock and audit runs.",
         "opsctl.cli.runs",
-        acts=("resolve", "unlock"),
+        acts=("approve", "resolve", "unlock"),
         formats={"export": ("ndjson",)},
     ),
     Room(
@@ -202,8 +202,8 @@ Options:
   --version  Print the version and exit.
   --help     Print this and exit; also after any command.
 
-Every command takes --env, --config, --format, --output, --dry-run, --yes,
---confirm, --no-input, --quiet and --verbose.
+Every command takes --env, --config, --format, --output, --also, --dry-run,
+--yes, --confirm, --no-input, --quiet and --verbose.
 
 Exit codes: 0 done or well, 1 something is wrong, 2 the call is wrong, 3 could
 not look or start, 4 stopped part-way, 5 refused by a guard.
