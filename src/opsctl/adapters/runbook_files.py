@@ -24,7 +24,7 @@ tick: a box of a check-list. prose: a paragraph or a point of a list."""
 
 _RUN = ("opsctl", "bash", "sh", "shell")
 _SHOWN = ("console", "shell-session")
-_KEYS = ("title", "when", "owner")
+_KEYS = ("title", "when", "owner", "before")
 _MAX_BYTES = 1024 * 1024
 _BOX = re.compile(r"\[([ xX])\]\s+")
 _FRONT = re.compile(r"\A---\n(.*?\n)?---\n", re.DOTALL)
@@ -53,6 +53,8 @@ class Runbook:
     when: str
     """When it is for, in a sentence; empty where it does not say."""
     owner: str
+    before: tuple[str, ...]
+    """Command lines of opsctl's that make of a new sandbox what the runbook is for."""
     items: tuple[Item, ...]
 
     @property
@@ -121,6 +123,7 @@ def read_runbook(path: Path) -> Runbook:
         title=front.get("title") or first_heading or path.stem,
         when=front.get("when") or first_prose,
         owner=front.get("owner", ""),
+        before=_before(front.get("before", ""), path),
         items=items,
     )
 
@@ -133,6 +136,18 @@ def _unreadable(path: Path, why: str) -> OpsError:
         code="runbook-unreadable",
         exit=Exit.UNKNOWN,
     )
+
+
+def _before(text: str, path: Path) -> tuple[str, ...]:
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not all(line.startswith("opsctl ") for line in lines):
+        raise OpsError(
+            f"The front matter of {path} was not understood",
+            why="a line of before is no command line of opsctl",
+            hint="before: opsctl rollback db --env sandbox --yes",
+            code="runbook-invalid",
+        )
+    return lines
 
 
 def _front_matter(text: str, path: Path) -> dict[str, str]:

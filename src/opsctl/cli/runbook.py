@@ -144,6 +144,28 @@ def lint(
     return lint_runbooks(books, Programs(project))
 
 
+@app.command()
+def verify(
+    call: Call,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE]...", help="Names or files; all runbooks where none is."),
+    ] = None,
+) -> Report:
+    """Try the lines of runbooks that name the sandbox, each runbook in a new one.
+
+    The sandboxes are made in a temporary folder and thrown away. A look may find something; a
+    change must be done.
+
+    Exit 0 every line works, 1 one does not, 3 no sandbox could be made.
+    """
+    from opsctl.adapters.runbook_files import find_runbook, read_runbook, runbook_paths
+    from opsctl.cli.runbook_verify import verify_runbooks
+
+    paths = [find_runbook(call.root, each) for each in files or ()] or runbook_paths(call.root)
+    return verify_runbooks([read_runbook(path) for path in paths], call.say)
+
+
 @app.command(hidden=True)
 def outcome(
     call: Call,
