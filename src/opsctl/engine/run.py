@@ -246,7 +246,8 @@ class Engine:
             for index, step in enumerate(plan.steps, start=1):
                 progress = _Progress(self._journal.events(run))
                 if progress.settled(step.id):
-                    outcomes.append(StepOutcome(step.id, step.title, "done", "done before"))
+                    before: StepState = "found" if progress.exit_code(step.id) else "done"
+                    outcomes.append(StepOutcome(step.id, step.title, before, "done before"))
                     continue
                 if interruption.signal is not None:
                     error = _interrupted(run, interruption.signal)
@@ -336,7 +337,9 @@ class Engine:
             # What was cut off may still be taking effect, and is worth waiting for.
             word, detail = ask(step.check, once=not progress.unsure(step.id))
             if word == "applied":
-                self._write(run, "verified", step=step.id, data={"by": "found done", **_said(step, detail)})
+                self._write(
+                    run, "verified", step=step.id, data={"by": "found done", **_said(step, detail)}
+                )
                 return ended("already")
             if word == "blocked":
                 return ended("blocked", detail)
@@ -496,13 +499,17 @@ class _Progress:
         last = self._last.get(step)
         return last is not None and last.kind in ("started", "unknown")
 
+    def exit_code(self, step: str) -> int:
+        """Return by which exit code a step's program did what it should; 0 of other steps."""
+        return self._exits.get(step, 0)
+
     def found(self, plan: Plan) -> bool:
         """Whether a look's last answer is that something is not well.
 
         The same look may stand in a plan twice, before a change and after it.
         """
         answers = {
-            step.action.argv: self._exits.get(step.id, 0)
+            step.action.argv: self.exit_code(step.id)
             for step in plan.steps
             if isinstance(step.action, Command)
         }
