@@ -215,3 +215,17 @@ def test_the_action_installs_itself(tmp_path: Path, soak: bool) -> None:
 
     assert done.returncode == 0, done.stderr
     assert version.stdout.startswith("opsctl ")
+
+
+def test_other_ci_needs_a_shell_and_the_program_alone(world: World) -> None:
+    gitlab = yaml.safe_load((ROOT / "docs" / "examples" / "gitlab-ci.yml").read_text())["opsctl"]
+    command = next(line for line in gitlab["script"] if line.startswith("opsctl "))
+    done = run_step(command, world.root, OPSCTL_ENV="test")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (world.root / gitlab["artifacts"]["reports"]["junit"]).is_file()
+    done = run_step(f"sh {ROOT}/docs/examples/ci.sh", world.root, OPSCTL_ENV="test")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (world.root / "opsctl-health.md").read_text().startswith("## ")
+    assert (world.root / "opsctl-doctor.xml").is_file()

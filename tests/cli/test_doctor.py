@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -238,6 +239,21 @@ def test_versions_are_judged_by_what_is_known_of_them(
     assert fitness == judged.fitness
     assert judged.why
     assert judged.remedy or fitness == "fit"
+
+
+@pytest.mark.parametrize("room", ["doctor", "init", "status", "completion", "man"])
+def test_help_imports_nothing_heavy(room: str) -> None:
+    code = (
+        "import sys; from opsctl.cli.root import run\n"
+        f"code = run([{room!r}, '--help'])\n"
+        "heavy = {'httpx', 'psycopg', 'yaml', 'sqlite3', 'rich', 'pydantic'}\n"
+        "sys.stderr.write(' '.join(heavy & sys.modules.keys())); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: opsctl {room}")
+    assert done.stderr == ""
 
 
 def test_every_tool_can_be_judged() -> None:
