@@ -19,6 +19,7 @@ from opsctl.core.errors import OpsError
 from opsctl.core.journal import audit
 from opsctl.core.lease import Fence
 from opsctl.core.state_place import TeamState
+from team.world import login
 
 
 def prepare(url: str) -> None:
@@ -231,18 +232,6 @@ def test_racers_never_overlap(server: TeamServer, soak: bool) -> None:
     assert overlaps == []
     assert set(refusals) <= {"locked"}
     assert len(held) == len(set(held)) == 3 * rounds
-
-
-def login(url: str, role: str, group: str | None) -> str:
-    """Make a login role of a group and return its address."""
-    word = "pw" + role
-    with psycopg.connect(url, autocommit=True) as owner:
-        owner.execute(f"DROP ROLE IF EXISTS {role}".encode())
-        owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{word}'".encode())
-        if group:
-            owner.execute(f"GRANT {group} TO {role}".encode())
-    parts = urlsplit(url)
-    return parts._replace(netloc=f"{role}:{word}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 def test_roles_do_what_they_may_and_no_more(server: TeamServer, database_url: str) -> None:

@@ -7,6 +7,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
 
 from opsctl.adapters.team_journal import TeamJournal
 from opsctl.adapters.team_server import TeamServer
@@ -81,3 +84,15 @@ def wait_for_effects(world: World, count: int) -> None:
     while len(world.effects) < count:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def login(url: str, role: str, group: str | None) -> str:
+    """Make a login role of a group and return its address."""
+    word = "pw" + role
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(f"DROP ROLE IF EXISTS {role}".encode())
+        owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{word}'".encode())
+        if group:
+            owner.execute(f"GRANT {group} TO {role}".encode())
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{role}:{word}@{parts.netloc.rpartition('@')[2]}").geturl()

@@ -69,6 +69,10 @@ class TeamJournal:
         found: datetime = self._server.rows("SELECT clock_timestamp()")[0][0]
         return found
 
+    def user(self) -> str | None:
+        """Return the database user, as the server knows him."""
+        return str(self._server.rows("SELECT session_user::text")[0][0])
+
     def _rows(self, run: str | None) -> tuple[Row, ...]:
         where, values = ("", ()) if run is None else ("WHERE run = %s", (run,))
         found = self._server.rows(

@@ -70,8 +70,14 @@ def change(wanted: Plan | Resume, *, call: Call, shared: Shared) -> int:
             )
         )
     again = f"runs resume {wanted.run}" if isinstance(wanted, Resume) else plan.command
-    approval = _agree(plan, shared, again)
     engine = open_engine(call, no_input=shared.no_input, quiet=shared.quiet)
+    if isinstance(wanted, Resume):
+        engine.refuse_unapproved(wanted.run)
+    elif engine.awaits_approval(plan):
+        engine.refuse_unshared(plan)
+    approval = _agree(plan, shared, again)
+    if isinstance(wanted, Plan) and engine.awaits_approval(plan):
+        return emit(_requested(engine.request(plan, approval=approval), plan), shared)
     with told_to_children(shared):
         if isinstance(wanted, Resume):
             outcome = engine.resume(wanted.run)
@@ -91,6 +97,7 @@ def open_engine(call: Call, *, no_input: bool = True, quiet: bool = True) -> Eng
         actor=actor(),
         person=_Terminal(no_input=no_input),
         watcher=_Progress(quiet=quiet),
+        approvals={name: each.approvals for name, each in call.settings.environments.items()},
     )
 
 
@@ -209,6 +216,21 @@ def _irreversible(step: Step) -> bool:
     from opsctl.core.plan import Irreversible
 
     return isinstance(step.undo, Irreversible)
+
+
+def _requested(run: str, plan: Plan) -> Report:
+    return Report(
+        command=plan.command,
+        title="Nothing is changed yet: others approve it first",
+        environment=plan.environment,
+        notes=(
+            f"Another person, with a database user of his own: opsctl runs approve {run}",
+            f"Then, whoever it may be: opsctl runs resume {run}",
+        ),
+        data={"run": run, "plan_hash": plan.hash, "steps": []},
+        given_status=Status.REFUSED,
+        given_exit=Exit.REFUSED,
+    )
 
 
 def _nothing_to_do(plan: Plan) -> Report:

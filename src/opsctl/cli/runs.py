@@ -90,6 +90,21 @@ def resume(call: Call, run: Run) -> Resume:
 
 
 @app.command()
+def approve(
+    call: Call,
+    run: Run,
+    plan_hash: Annotated[
+        str | None,
+        typer.Option("--hash", metavar="HASH", help="The plan's hash, or its first 12 digits."),
+    ] = None,
+) -> Report:
+    """Approve another person's plan; without --hash it shows what that would be."""
+    from opsctl.cli.runs_approve import approval_report
+
+    return approval_report(_engine(call), run, plan_hash)
+
+
+@app.command()
 def undo(call: Call, run: Run) -> Plan:
     """Take back what a run did, last step first."""
     return _engine(call).undo_plan(run)

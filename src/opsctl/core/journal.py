@@ -99,6 +99,9 @@ class Journal(Protocol):
     def now(self) -> datetime:
         """Return the time by the clock that the events are stamped with."""
 
+    def user(self) -> str | None:
+        """Return the database user that writes here; None in a file."""
+
 
 @dataclass(frozen=True)
 class Audit:

@@ -432,6 +432,12 @@ class Environment(Model):
     protected: bool = Field(
         False, description="An irreversible plan needs the environment's name typed."
     )
+    approvals: int = Field(
+        0,
+        ge=0,
+        le=5,
+        description="How many others approve a change before it begins: opsctl runs approve.",
+    )
     project: str = Field(".", description="The application's directory, beside this file.")
     database: Database | None = Field(None, description="Its PostgreSQL.")
     supabase: Supabase | None = Field(None, description="Its Supabase project.")

@@ -18,6 +18,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from opsctl.core.action import Command, Manual
+from opsctl.core.approval import (
+    HOW,
+    approvals_need_team,
+    needs_approval,
+    not_requested,
+    refuse_approving,
+    refuse_unapproved,
+)
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.journal import Event, Journal
 from opsctl.core.lease import Held, Holder, Locks
@@ -25,6 +33,9 @@ from opsctl.core.plan import Plan, Step, plan_from_json, plan_to_json, undo_plan
 from opsctl.core.report import Status
 from opsctl.engine.perform import ActionFailed, OutcomeUnknown, ask, perform
 from opsctl.engine.time_limit import time_limit_s
+
+RunState = Literal["running", "finished", "stopped", "unknown", "aborted", "waiting"]
+"""waiting: others were asked to approve it, and it has not begun."""
 
 StepState = Literal["done", "already", "found", "failed", "unknown", "blocked", "pending"]
 """found: it is done, and what it looked at is not well."""
@@ -82,7 +93,7 @@ class RunSummary:
     command: str
     environment: str
     title: str
-    state: Literal["running", "finished", "stopped", "unknown", "aborted"]
+    state: RunState
     started_at: str
     ended_at: str | None
     actor: str
@@ -94,7 +105,14 @@ class Engine:
     """The engine on one journal and its locks: files of this machine, or a team's PostgreSQL."""
 
     def __init__(
-        self, journal: Journal, locks: Locks, *, actor: str, person: Person, watcher: Watcher
+        self,
+        journal: Journal,
+        locks: Locks,
+        *,
+        actor: str,
+        person: Person,
+        watcher: Watcher,
+        approvals: Mapping[str, int] | None = None,
     ) -> None:
         self._journal = journal
         self._locks = locks
@@ -104,17 +122,65 @@ class Engine:
         self._actor = actor
         self._person = person
         self._watcher = watcher
+        self._approvals = dict(approvals or {})
+        """How many other people approve a change of an environment, where not none."""
 
     def start(self, plan: Plan, *, approval: Mapping[str, Any]) -> Outcome:
-        """Carry out a new plan; `approval` says how it was agreed to. Raises OpsError `locked`."""
+        """Carry out a new plan; `approval` says how it was agreed to.
+
+        Raises OpsError `locked`, and `not-approved` where others must approve it: `request` it.
+        """
         run = _new_run_id()
+        if self.awaits_approval(plan):
+            raise not_requested(plan)
         with self._holding(plan, run):
             self._write(run, "planned", data={"plan": plan_to_json(plan), "sha256": plan.hash})
             self._write(run, "approved", data=approval)
             return self._carry_out(run, plan)
 
+    def awaits_approval(self, plan: Plan) -> bool:
+        """Whether others must approve a plan before it begins."""
+        return bool(self._approvals.get(plan.environment)) and needs_approval(plan)
+
+    def request(self, plan: Plan, *, approval: Mapping[str, Any]) -> str:
+        """Put a plan on record for others to approve, and return its run.
+
+        Raises OpsError `approvals-need-team` where the state is a file.
+        """
+        self.refuse_unshared(plan)
+        run = _new_run_id()
+        self._write(run, "planned", data={"plan": plan_to_json(plan), "sha256": plan.hash})
+        self._write(run, "requested", data=approval)
+        return run
+
+    def refuse_unshared(self, plan: Plan) -> None:
+        """Raise OpsError `approvals-need-team` where nobody else could approve a plan."""
+        if self._journal.user() is None:
+            raise approvals_need_team(plan.environment)
+
+    def approve(self, run: str) -> None:
+        """Approve a plan, as it is, in this person's name. Raises OpsError (exit 5)."""
+        run = self.full_id(run)
+        plan = self.plan_of(run)
+        refuse_approving(
+            run, self.events(run), plan,
+            now=self._journal.now(), user=self._journal.user(), actor=self._actor,
+        )  # fmt: skip
+        self._write(run, "approved", data={"how": HOW, "plan_hash": plan.hash})
+
+    def refuse_unapproved(self, run: str) -> None:
+        """Raise OpsError `not-approved` where a run may not begin yet."""
+        run = self.full_id(run)
+        plan = self.plan_of(run)
+        if self.awaits_approval(plan):
+            needed = self._approvals[plan.environment]
+            refuse_unapproved(run, self.events(run), plan, now=self._journal.now(), needed=needed)
+
     def resume(self, run: str) -> Outcome:
-        """Finish a run that stopped. Raises OpsError `locked`, `run-over`, `step-unknown`."""
+        """Finish a run that stopped, or begin one that was approved.
+
+        Raises OpsError `locked`, `run-over`, `step-unknown`, `not-approved`.
+        """
         run = self.full_id(run)
         plan = self.plan_of(run)
         with self._holding(plan, run):
@@ -126,6 +192,7 @@ class Engine:
                     hint=f"opsctl runs show {run}",
                     code="run-over",
                 )
+            self.refuse_unapproved(run)
             return self._carry_out(run, plan)
 
     def undo_plan(self, run: str) -> Plan:
@@ -585,15 +652,16 @@ def _unknown_step(run: str, step: Step, detail: str) -> OpsError:
     )
 
 
-def _state(
-    events: tuple[Event, ...], *, running: bool
-) -> Literal["running", "finished", "stopped", "unknown", "aborted"]:
+def _state(events: tuple[Event, ...], *, running: bool) -> RunState:
     if any(event.kind == "finished" for event in events):
         return "finished"
     if any(event.kind == "aborted" for event in events):
         return "aborted"
     if running:
         return "running"
+    kinds = {event.kind for event in events}
+    if "requested" in kinds and "started" not in kinds:
+        return "waiting"
     progress = _Progress(events)
     steps = {event.step for event in events if event.step is not None}
     return "unknown" if any(progress.unsure(step) for step in steps) else "stopped"

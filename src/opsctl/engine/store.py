@@ -96,6 +96,10 @@ class SqliteJournal:
         """Return the time by this machine's clock."""
         return datetime.now(UTC)
 
+    def user(self) -> str | None:
+        """Return None: a file knows no users."""
+        return None
+
     def _read(self, run: str | None) -> list[Row]:
         nothing: list[Row] = []
         return self._look(lambda connection: list(_rows(connection, run)), empty=nothing)
