@@ -102,6 +102,9 @@ class Plan:
     """Whether it is agreed to by typing the environment's name, wherever and however undone."""
     lock: str = ""
     """What it holds while it runs, so that one of a kind runs at a time; empty: the environment."""
+    resumable: bool = False
+    """Whether it is resumed where it stopped though it changed nothing: a person's time is in it,
+    in what they looked at and did by hand."""
 
     @property
     def holds(self) -> str:
@@ -139,6 +142,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "estimate_s": plan.estimate_s,
         **({"needs_name": True} if plan.needs_name else {}),
         **({"lock": plan.lock} if plan.lock else {}),
+        **({"resumable": True} if plan.resumable else {}),
     }
 
 
@@ -156,6 +160,7 @@ def plan_from_json(data: Mapping[str, Any]) -> Plan:
         estimate_s=data["estimate_s"],
         needs_name=data.get("needs_name", False),
         lock=data.get("lock", ""),
+        resumable=data.get("resumable", False),
     )
 
 

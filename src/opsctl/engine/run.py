@@ -352,7 +352,7 @@ class Engine:
         progress = _Progress(self._journal.events(run))
         # Of a plan whose steps stand each for itself whatever was done counts: it is finished
         # by a resume, which repeats nothing.
-        apart = any(step.independent for step in plan.steps)
+        apart = plan.resumable or any(step.independent for step in plan.steps)
         changed = any(
             progress.effective(step.id) or progress.unsure(step.id)
             for step in plan.steps
