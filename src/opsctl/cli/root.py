@@ -135,6 +135,12 @@ def _run_command(argv: list[str]) -> int:
         code = attempt_bundle(argv)
         if code is not None:
             return code
+    if argv[0] == "secrets-scan":
+        from opsctl.cli.quick_secrets import attempt as attempt_scan
+
+        code = attempt_scan(argv)
+        if code is not None:
+            return code
     from typer._click.exceptions import NoArgsIsHelpError, UsageError
     from typer.exceptions import Abort
     from typer.exceptions import Exit as TyperExit

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import itertools
 import math
 import re
 from functools import cache
+from pathlib import Path
+
+from opsctl.adapters.secret_scanner.rules import FOLDER
 
 _HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
@@ -93,5 +95,5 @@ def _table() -> bytes:
 
     Counted over the identifiers of a large Python and a large JavaScript tree.
     """
-    text = (importlib.resources.files(__package__) / "rules" / "bigrams.txt").read_text("ascii")
+    text = (Path(FOLDER) / "bigrams.txt").read_text("ascii")
     return bytes(ord(sign) - 33 for sign in text if sign != "\n")

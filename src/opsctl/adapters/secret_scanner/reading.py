@@ -62,6 +62,28 @@ class Piece:
     """Whether the text goes on: what ends just at its end may be cut off."""
 
 
+def read_plain(path: bytes | str, *, follow: bool = False) -> bytes | None:
+    """Return a file that is one piece of text as it stands, or None where `read_file` is to look.
+
+    Most files are such, and this takes half the time.
+    """
+    try:
+        descriptor = os.open(path, _FLAGS if follow else _FLAGS | _NO_LINK)
+    except OSError:
+        return None
+    try:
+        about = os.fstat(descriptor)
+        size = about.st_size
+        if not stat.S_ISREG(about.st_mode) or not 0 < size <= CHUNK:
+            return None
+        data = os.read(descriptor, size + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return data if len(data) == size and is_plain(data) else None
+
+
 def read_file(path: bytes | str, *, follow: bool = False) -> Iterator[Piece]:
     """Yield the pieces of a file; raises NotScanned for what cannot be read, and after what can.
 

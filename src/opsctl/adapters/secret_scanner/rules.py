@@ -10,7 +10,7 @@ is none. `keywords`, in lower case, are what a match always holds, one of them a
 
 from __future__ import annotations
 
-import importlib.resources
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -18,6 +18,7 @@ from typing import Any
 
 from opsctl.core.errors import OpsError
 
+FOLDER = os.path.join(os.path.dirname(__file__), "rules")  # noqa: PTH118, PTH120
 FILES = ("stack", "providers", "generic")
 SEVERITIES = ("critical", "high", "medium")
 
@@ -106,8 +107,12 @@ class Example:
 
 def source_of_rules() -> dict[str, bytes]:
     """Return the files of rules as they were shipped, by name."""
-    folder = importlib.resources.files(__package__) / "rules"
-    return {name: (folder / f"{name}.yaml").read_bytes() for name in FILES}
+    found = {}
+    for name in FILES:
+        # Not by importlib.resources, which takes a third of a small scan to import.
+        with open(os.path.join(FOLDER, f"{name}.yaml"), "rb") as file:  # noqa: PTH118, PTH123
+            found[name] = file.read()
+    return found
 
 
 def read_rules(source: Mapping[str, bytes]) -> tuple[Rule, ...]:

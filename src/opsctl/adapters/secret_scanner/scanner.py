@@ -9,21 +9,18 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from opsctl.adapters.secret_scanner.patterns import Patterns
-from opsctl.adapters.secret_scanner.reading import Piece
+from opsctl.adapters.secret_scanner.reading import Piece, read_file, read_plain
 from opsctl.adapters.secret_scanner.sighting import Buffer, Place
 
 if TYPE_CHECKING:
     from opsctl.adapters.secret_scanner.confirm import Hit
 
-_ALLOWED = re.compile(
-    rb"(?:opsctl|gitleaks|betterleaks|kingfisher)\s?:\s?(?:allow|ignore)|"
-    rb"pragma:\s?(?:allow|white)list[ _-](?:secret|nextline secret)|nosecrets?\b",
-    re.IGNORECASE,
+_ALLOWED = (
+    rb"(?i)(?:opsctl|gitleaks|betterleaks|kingfisher)\s?:\s?(?:allow|ignore)|"
+    rb"pragma:\s?(?:allow|white)list[ _-](?:secret|nextline secret)|nosecrets?\b"
 )
-_ALLOWED_NEXT = re.compile(
-    rb"opsctl:allow-next-line|pragma:\s?(?:allow|white)list[ _-]nextline[ _-]secret", re.IGNORECASE
-)
-_PUBLIC_NAME = re.compile(
+_ALLOWED_NEXT = rb"(?i)opsctl:allow-next-line|pragma:\s?(?:allow|white)list[ _-]nextline[ _-]secret"
+_PUBLIC_NAME = (
     rb"(?:NEXT_PUBLIC|VITE|EXPO_PUBLIC|REACT_APP|NUXT_PUBLIC|GATSBY|VUE_APP|PUBLIC|NG_APP)_\w{0,80}"
     rb"[\"'`\]]{0,2}\s{0,4}(?:=>|[:?]?=|:|,)\s{0,4}[\"'`]?[^\s\"'`=:]{0,200}$"
 )
@@ -85,6 +82,13 @@ class Scanner:
                 found += self.confirm(piece, ends, place)
         return found
 
+    def scan_file(self, path: bytes | str, place: Place, *, follow: bool = False) -> list[Found]:
+        """Return the secrets of a file; raises what `read_file` does."""
+        data = read_plain(path, follow=follow)
+        if data is None:
+            return self.scan(read_file(path, follow=follow), place)
+        return self.scan_plain(data, place) if data else []
+
     def scan_plain(self, data: bytes, place: Place) -> list[Found]:
         """Return the secrets of a whole text for which `is_plain` holds."""
         self.bytes += len(data)
@@ -112,9 +116,11 @@ class Scanner:
         above = before[:cut].rstrip(b"\r\n").rpartition(b"\n")[2]
         middle = bytes(data[hit.start : hit.end])[:400]
         whole = line_start + middle + line_end
-        allowed = _ALLOWED.search(whole) is not None or _ALLOWED_NEXT.search(above) is not None
+        allowed = (
+            re.search(_ALLOWED, whole) is not None or re.search(_ALLOWED_NEXT, above) is not None
+        )
         public = ""
-        if _PUBLIC_NAME.search(line_start[-320:]):
+        if re.search(_PUBLIC_NAME, line_start[-320:]):
             public = "name"
         elif place.is_client:
             public = "client"

@@ -18,18 +18,16 @@ _LOCKS = frozenset(
     flake.lock deno.lock mix.lock podfile.lock packages.lock.json gradle.lockfile
     .terraform.lock.hcl conda-lock.yml pubspec.lock""".split()  # noqa: SIM905
 )
-_FIXTURE = re.compile(
-    r"(^|/)(tests?|__tests__|specs?|fixtures?|__fixtures__|test[_-]?data|mocks?|__mocks__|e2e|"
+_FIXTURE = (
+    r"(?i)(^|/)(tests?|__tests__|specs?|fixtures?|__fixtures__|test[_-]?data|mocks?|__mocks__|e2e|"
     r"cypress|examples?|samples?|snapshots?|__snapshots__|cassettes|testing)/|"
     r"\.(test|spec|stories|snap)(\.[a-z]{1,4})?$|_test\.[a-z]{1,4}$|(^|/)test_[^/]*\.py$|"
-    r"(^|/)conftest\.py$",
-    re.IGNORECASE,
+    r"(^|/)conftest\.py$"
 )
-_CLIENT = re.compile(
-    r"(^|/)(\.next/static|out/_next|_next/static|dist/assets|dist/static|build/static|"
+_CLIENT = (
+    r"(?i)(^|/)(\.next/static|out/_next|_next/static|dist/assets|dist/static|build/static|"
     r"public/build|\.output/public|storybook-static|\.svelte-kit/output/client|"
-    r"\.vercel/output/static)/|\.(js|mjs|css)\.map$",
-    re.IGNORECASE,
+    r"\.vercel/output/static)/|\.(js|mjs|css)\.map$"
 )
 _CODE = frozenset(
     """.js .jsx .ts .tsx .mjs .cjs .py .go .rb .java .kt .c .h .cc .cpp .hpp .cs .rs .php
@@ -55,7 +53,7 @@ class Place:
     @cached_property
     def is_fixture(self) -> bool:
         """Whether it belongs to tests or examples."""
-        return _FIXTURE.search(self.path) is not None
+        return re.search(_FIXTURE, self.path) is not None
 
     @cached_property
     def is_code(self) -> bool:
@@ -70,7 +68,7 @@ class Place:
     @cached_property
     def is_client(self) -> bool:
         """Whether browsers get it, or their debuggers."""
-        return self.client or _CLIENT.search(self.path) is not None
+        return self.client or re.search(_CLIENT, self.path) is not None
 
 
 @dataclass(frozen=True)

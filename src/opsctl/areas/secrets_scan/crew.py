@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opsctl.adapters.secret_scanner.patterns import Patterns
-from opsctl.adapters.secret_scanner.reading import NotScanned, read_file
+from opsctl.adapters.secret_scanner.reading import NotScanned
 from opsctl.adapters.secret_scanner.scanner import Found, Scanner
 from opsctl.adapters.secret_scanner.sighting import Place
 from opsctl.areas.secrets_scan.tree import Target, list_directory
@@ -79,7 +79,7 @@ def scan_targets(work: Work, targets: Iterable[Target], scanner: Scanner) -> Sca
     for target in targets:
         place = Place(target.shown, client=work.client)
         try:
-            scanned.found += scanner.scan(read_file(target.path, follow=target.follow), place)
+            scanned.found += scanner.scan_file(target.path, place, follow=target.follow)
             scanned.files += 1
         except NotScanned as error:
             scanned.not_scanned.append((target.shown, str(error)))
