@@ -74,6 +74,7 @@ def plan_runbook(
         facts={"runbook": runbook.name, "token": token},
         # The lines' own runs hold the environment, one after the other.
         lock=f"runbooks of {environment}",
+        resumable=True,
     )
 
 
