@@ -251,7 +251,20 @@ class Engine:
             self._write(run, "resolved", step=step, data={"how": how})
 
     def unlock(self, environment: str, lock_id: str) -> Holder:
-        """Free a lock whose holder is gone, and return who it was."""
+        """Free a lock whose holder is gone, and return who it was.
+
+        It is the environment's own, or one beside it that a run of the environment holds.
+        """
+        plans = [each.data["plan"] for each in self._journal.events() if each.kind == "planned"]
+        beside = {
+            str(plan["lock"])
+            for plan in plans
+            if plan.get("lock") and plan.get("environment") == environment
+        }
+        for name in sorted(beside):
+            holder = self._locks.holder_of(name)
+            if holder is not None and holder.id == lock_id:
+                return self._locks.unlock(name, lock_id)
         return self._locks.unlock(environment, lock_id)
 
     def events(self, run: str) -> tuple[Event, ...]:
