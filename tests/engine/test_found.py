@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from opsctl.core.action import Command, Manual
-from opsctl.core.errors import Exit
+from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Plan, Step
 from opsctl.core.report import Status
 from opsctl.engine.lock import FileLocks
@@ -96,3 +97,30 @@ def test_a_program_that_refuses_has_failed_and_is_no_unknown(tmp_path: Path) -> 
         assert ["failed"] == [step.status for step in outcome.steps]
         steps = [event.kind for event in engine.events(outcome.run) if event.step]
         assert kinds == steps
+
+
+def test_a_lock_beside_the_environment_is_freed_by_its_id(tmp_path: Path) -> None:
+    """Its name is in the plan alone: nobody types `runbooks of production`."""
+    engine = engine_in(tmp_path, Someone())
+    steps = (look("look", tmp_path),)
+    engine.start(Plan("x", "production", False, "X", steps, lock="runbooks"), approval={})
+    dead = subprocess.run(
+        [sys.executable, "-c", _HOLD_AND_DIE, str(tmp_path / "locks")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert dead.stdout == engine.unlock("production", dead.stdout).id
+
+    with pytest.raises(OpsError) as raised:
+        engine.unlock("production", dead.stdout)
+    assert "not-locked" == raised.value.code
+
+
+_HOLD_AND_DIE = """
+import os, sys
+from pathlib import Path
+from opsctl.engine.lock import hold
+with hold(Path(sys.argv[1]), "runbooks", actor="a", run="r", command="c") as holder:
+    print(holder.id, end="", flush=True)
+    os._exit(9)
+"""
