@@ -8,6 +8,7 @@ import shutil
 import stat
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from opsctl.adapters.tool_support import TOOLS, Tool, judge, look_for, used_in
@@ -16,6 +17,7 @@ from opsctl.core.errors import OpsError
 from opsctl.core.process import run_program
 from opsctl.core.progress import size
 from opsctl.core.report import Finding
+from opsctl.core.state_place import TeamState
 
 _OLDEST_PYTHON, _NEWEST_PYTHON = (3, 11), (3, 14)
 _FULL_BYTES, _TIGHT_BYTES = 100 << 20, 1 << 30
@@ -69,16 +71,12 @@ def extras() -> tuple[Finding, ...]:
     if not missing:
         return (well("extras", "All extras are installed"),)
     names = ",".join(each[0] for each in missing)
-    return (
-        Finding(
-            rule="extras",
-            title="Some extras are not installed",
-            status=well("", "").status,
-            severity=unneeded("", "", "").severity,
-            evidence="; ".join(f"{name}: {what}" for name, _, what in missing),
-            hint=f"pip install 'opsctl[{names}]'",
-        ),
+    finding = unneeded(
+        "extras",
+        "Some extras are not installed",
+        "; ".join(f"{name}: {what}" for name, _, what in missing),
     )
+    return (replace(finding, hint=f"pip install 'opsctl[{names}]'"),)
 
 
 def terminal() -> tuple[Finding, ...]:
@@ -231,8 +229,15 @@ def file_modes(patient: Patient) -> tuple[Finding, ...]:
     if sys.platform == "win32":
         return (unneeded("file-modes", "File modes are not looked at", "Windows has others"),)
     open_ones = []
-    state = patient.root / ".opsctl"
-    for path in (state, state / "state.db", state / "locks"):
+    state: Path | TeamState = patient.root / ".opsctl" / "state.db"
+    if patient.call is not None:
+        state = patient.call.state
+    kept: tuple[Path, ...] = ()
+    if isinstance(state, Path):
+        kept = (state, state.parent / "locks")
+        if state.parent != patient.root:
+            kept = (state.parent, *kept)
+    for path in kept:
         if _mode(path) & 0o077:
             open_ones.append((path, "go-rwx"))
     for path in (patient.root / "opsctl.yaml", patient.root / "config" / "opsctl.yaml"):
