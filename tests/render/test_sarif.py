@@ -57,6 +57,20 @@ def test_every_result_points_at_its_rule_and_the_rule_says_why() -> None:
     }
 
 
+def test_no_more_results_than_viewers_keep_the_gravest_first() -> None:
+    """GitHub refuses a whole file of more than 25,000 results, and keeps 5,000."""
+    grave = Finding("grave", "Grave", Status.FAILED)
+    notes = [hole(f"t{number}", severity=Severity.NOTE) for number in range(5_004)]
+
+    run = run_of(*notes, grave)
+
+    assert len(run["results"]) == 5_000
+    assert run["results"][0]["ruleId"] == "grave"
+    assert ["5 more findings are left out: viewers take no more"] == [
+        each["message"]["text"] for each in run["invocations"][0]["toolExecutionNotifications"]
+    ]
+
+
 def test_what_passed_is_no_result_and_what_was_not_seen_is_a_notification() -> None:
     passed = replace(hole(), status=Status.OK)
     unseen = replace(hole(), status=Status.UNKNOWN, evidence="permission denied")

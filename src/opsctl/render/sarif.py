@@ -22,6 +22,8 @@ from opsctl.render.words import sort_findings
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
+_MOST_RESULTS = 5_000
+"""What GitHub keeps of an upload; it refuses one of more than 25,000."""
 _LINK = re.compile(r"\[([^\[\]]*)\](?=\()")
 _OBJECTS = "database"
 """The folder that stands for the database: GitHub refuses a result without a file's address."""
@@ -48,11 +50,14 @@ def report(report: Report, *, width: int, color: bool) -> str:
         for finding in unknown
     ]
     notes += [_notification(note, level="note") for note in report.notes]
+    if len(failed) > _MOST_RESULTS:
+        more = f"{len(failed) - _MOST_RESULTS:,} more findings are left out: viewers take no more"
+        notes.append(_notification(more, level="warning"))
     return _document(
         command=report.command,
         environment=report.environment,
         rules=rules,
-        results=list(_results(failed, index)),
+        results=list(_results(failed[:_MOST_RESULTS], index)),
         notifications=notes,
         successful=report.status is not Status.UNKNOWN,
         exit_code=int(report.exit),
