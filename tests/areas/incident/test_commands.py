@@ -65,6 +65,7 @@ def test_nothing_is_sent_that_was_not_agreed_to(world: World) -> None:
         (("open", "--title", "x"), "severity-unclear"),
         (("open", "--title", "x", "--severity", "P1", "--began", "soon"), "not-a-time"),
         (("open", "--title", "x", "--severity", "P1", "--began", "2099-01-01"), "not-a-time"),
+        (("open", "--title", "x", "--severity", "P1", "--only", "fax"), "no-such-channel"),
         (("update", "x"), "no-open-incident"),
         (("update", "x", "--incident", "INC-1"), "no-such-incident"),
         (("log", "x"), "no-open-incident"),
@@ -249,6 +250,10 @@ def test_a_security_incident_tells_the_public_nothing_unasked(world: World) -> N
     assert 0 == code
     assert ["", "tell:slack", ""] == steps(silent)
     assert ["", "tell:slack", "tell:statuspage", ""] == steps(public)
+    _, alone = world.opsctl(
+        "open", "--title", "Slow", "--severity", "P2", "--only", "statuspage", "--dry-run"
+    )
+    assert ["", "tell:statuspage"] == steps(alone)
 
 
 def test_the_steps_of_a_security_incident_name_commands_that_exist(world: World) -> None:

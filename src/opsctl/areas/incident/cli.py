@@ -25,6 +25,12 @@ Public = Annotated[
 Notify = Annotated[
     bool, typer.Option("--notify/--no-notify", help="Tell the channels of the settings.")
 ]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only", metavar="CHANNEL", help="slack, statuspage, page, email, url-1; may be repeated."
+    ),
+]
 Down = Annotated[
     bool | None, typer.Option("--down/--no-down", help="Is the service down for everybody?")
 ]
@@ -81,6 +87,7 @@ def open_(
     minor: Minor = None,
     public: Public = None,
     notify: Notify = True,
+    only: Only = None,
 ) -> Plan | Report:
     """Open an incident, and tell Slack, the status page and the stakeholders.
 
@@ -99,7 +106,7 @@ def open_(
         systems=tuple(system or ()),
         lead=lead,
     )
-    return open_incident(call, opening, Saying(public, notify))
+    return open_incident(call, opening, Saying(public, notify, tuple(only or ())))
 
 
 @app.command()
@@ -113,6 +120,7 @@ def assess(
     minor: Minor = None,
     public: Public = None,
     notify: Notify = True,
+    only: Only = None,
 ) -> Plan | Report:
     """Find out how grave it is, who must respond and by when.
 
@@ -123,7 +131,7 @@ def assess(
     from opsctl.areas.incident.work import assess as assess_
 
     answers = _answers(down, data_lost, breach, major, minor)
-    return assess_(call, incident, answers, Saying(public, notify))
+    return assess_(call, incident, answers, Saying(public, notify, tuple(only or ())))
 
 
 @app.command()
@@ -142,13 +150,14 @@ def update(
     incident: Which = None,
     public: Public = None,
     notify: Notify = True,
+    only: Only = None,
 ) -> Plan | Report:
     """Say how it stands, on every channel; the next update is due from now."""
     from opsctl.areas.incident import work
 
     if retry:
         return work.retry(call, incident)
-    return work.update(call, incident, text, state, work.Saying(public, notify))
+    return work.update(call, incident, text, state, work.Saying(public, notify, tuple(only or ())))
 
 
 @app.command()
@@ -200,13 +209,19 @@ def escalate(
     ] = None,
     incident: Which = None,
     notify: Notify = True,
+    only: Only = None,
 ) -> Plan | Report:
     """Bring in the next contact of the settings."""
     from opsctl.areas.incident.work import Saying
     from opsctl.areas.incident.work import escalate as escalate_
 
     return escalate_(
-        call, incident, to=to, reason=reason, word=severity, saying=Saying(None, notify)
+        call,
+        incident,
+        to=to,
+        reason=reason,
+        word=severity,
+        saying=Saying(None, notify, tuple(only or ())),
     )
 
 
@@ -221,12 +236,15 @@ def resolve(
     incident: Which = None,
     public: Public = None,
     notify: Notify = True,
+    only: Only = None,
 ) -> Plan | Report:
     """End an incident; its post-mortem is due from now."""
     from opsctl.areas.incident.work import Saying
     from opsctl.areas.incident.work import resolve as resolve_
 
-    return resolve_(call, incident, text, recovered=recovered, saying=Saying(public, notify))
+    return resolve_(
+        call, incident, text, recovered=recovered, saying=Saying(public, notify, tuple(only or ()))
+    )
 
 
 @app.command()

@@ -18,6 +18,13 @@ from opsctl.areas.incident.facts import (
     new_id,
     store_of,
 )
+from opsctl.areas.incident.given import (
+    known_severity,
+    needed,
+    not_ahead,
+    severity_of,
+    still_open,
+)
 from opsctl.areas.incident.messages import channels_of, compose
 from opsctl.areas.incident.plan import event_plan, retry_plan
 from opsctl.areas.incident.security import phase_of, step_ids
@@ -40,6 +47,8 @@ class Saying:
     public: str | None = None
     """What the public is told, where not the text of the settings."""
     notify: bool = True
+    only: tuple[str, ...] = ()
+    """Channels that are told; none named: all of them."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +69,8 @@ class Opening:
 def open_incident(call: Call, opening: Opening, saying: Saying) -> Plan:
     """Plan to keep a new incident and to tell everybody."""
     now = time.time()
-    title = _needed(opening.title, "--title", "a title tells people what is wrong")
-    word, breach = _severity(call, opening.severity, opening.answers, security=opening.security)
+    title = needed(opening.title, "--title", "a title tells people what is wrong")
+    word, breach = severity_of(call, opening.severity, opening.answers, security=opening.security)
     security = opening.security or breach
     began = parse_moment(opening.began, "--began", now=now) if opening.began else None
     data: dict[str, Any] = {
@@ -69,7 +78,7 @@ def open_incident(call: Call, opening: Opening, saying: Saying) -> Plan:
         "severity": word,
         "security": security,
         "summary": opening.summary,
-        "began_at": _not_ahead(began, "--began", now),
+        "began_at": not_ahead(began, "--began", now),
         "found_by": opening.found_by,
         "systems": list(opening.systems),
         "roles": {"lead": opening.lead} if opening.lead else {},
@@ -94,7 +103,7 @@ def assess(
     call: Call, wanted: str | None, answers: Mapping[str, bool | None], saying: Saying
 ) -> Plan | Report:
     """Say how grave it is; plan to change an open incident's severity where it is another."""
-    word, breach = _severity(call, None, answers, security=False)
+    word, breach = severity_of(call, None, answers, security=False)
     rules = call.environment.incidents
     open_ = _open_one(call, wanted)
     if open_ is not None and (word != open_.severity or (breach and not open_.security)):
@@ -134,8 +143,8 @@ def assess(
 
 def update(call: Call, wanted: str | None, text: str, state: str | None, saying: Saying) -> Plan:
     """Plan to say how it stands."""
-    incident = _still_open(chosen(call, wanted))
-    text = _needed(text, "TEXT", "an update says how it stands")
+    incident = still_open(chosen(call, wanted))
+    text = needed(text, "TEXT", "an update says how it stands")
     if state is not None and state not in STATES[:-1]:
         raise OpsError(
             f"The state {state!r} is not one of an open incident",
@@ -162,10 +171,10 @@ def escalate(
     saying: Saying,
 ) -> Plan:  # fmt: skip
     """Plan to bring in the next contact."""
-    incident = _still_open(chosen(call, wanted))
-    reason = _needed(reason, "--reason", "whoever is called will ask why")
+    incident = still_open(chosen(call, wanted))
+    reason = needed(reason, "--reason", "whoever is called will ask why")
     if word is not None:
-        _known_severity(word)
+        known_severity(word)
     contacts = call.environment.incidents.contacts
     people = [each for each in contacts if to in (each.name, each.role)]
     if to is None:
@@ -186,7 +195,7 @@ def escalate(
         call, incident.events, event, after, "incident escalate",
         f"Escalate {incident.id} to {names}",
         headline="escalated", text=f"Escalated to {names}: {reason}",
-        saying=Saying(saying.public, saying.notify), people=people, quiet=("statuspage", "page"),
+        saying=saying, people=people, quiet=("statuspage", "page", "email"),
     )  # fmt: skip
     return plan
 
@@ -195,11 +204,11 @@ def resolve(
     call: Call, wanted: str | None, text: str, *, recovered: str | None, saying: Saying
 ) -> Plan:
     """Plan to end an incident."""
-    incident = _still_open(chosen(call, wanted))
-    text = _needed(text, "TEXT", "the last message says what ended it")
+    incident = still_open(chosen(call, wanted))
+    text = needed(text, "TEXT", "the last message says what ended it")
     now = time.time()
     recovered_at = parse_moment(recovered, "--recovered", now=now) if recovered else None
-    data = {"text": text, "recovered_at": _not_ahead(recovered_at, "--recovered", now)}
+    data = {"text": text, "recovered_at": not_ahead(recovered_at, "--recovered", now)}
     event = new_event(call, incident.id, "resolved", data, now=now)
     after = made_of((*incident.events, event))
     due = clock.postmortem_due(after, call.environment.incidents)
@@ -216,7 +225,7 @@ def log(call: Call, wanted: str | None, text: str, *, at: str | None, step: str 
     """Write something onto the timeline; with a step, that it is done."""
     incident = chosen(call, wanted, over=True)
     now = time.time()
-    moment = _not_ahead(parse_moment(at, "--at", now=now) if at else now, "--at", now)
+    moment = not_ahead(parse_moment(at, "--at", now=now) if at else now, "--at", now)
     if step is not None:
         if step not in step_ids():
             raise OpsError(
@@ -228,14 +237,14 @@ def log(call: Call, wanted: str | None, text: str, *, at: str | None, step: str 
         text = text or f"{phase_of(step)}: {step} is done"
         event = new_event(call, incident.id, "step", {"step": step, "text": text}, now=now)
     else:
-        data = {"text": _needed(text, "TEXT", "there is nothing to write"), "noted_at": moment}
+        data = {"text": needed(text, "TEXT", "there is nothing to write"), "noted_at": moment}
         event = new_event(call, incident.id, "noted", data, now=now)
     return _kept(call, event, "incident log", f"On the timeline of {incident.id}: {text}")
 
 
 def assign(call: Call, wanted: str | None, who: str, *, role: str) -> Report:
     """Say who does what."""
-    incident = _still_open(chosen(call, wanted))
+    incident = still_open(chosen(call, wanted))
     if role not in ROLES:
         raise OpsError(
             f"The role {role!r} is not known",
@@ -243,7 +252,7 @@ def assign(call: Call, wanted: str | None, who: str, *, role: str) -> Report:
             hint="opsctl incident assign NAME --role lead",
             code="no-such-role",
         )
-    who = _needed(who, "NAME", "somebody must have it")
+    who = needed(who, "NAME", "somebody must have it")
     event = new_event(call, incident.id, "assigned", {"role": role, "who": who})
     return _kept(call, event, "incident assign", f"{who} is {role} of {incident.id}")
 
@@ -263,13 +272,25 @@ def _event_plan(
     notes: tuple[str, ...] = (),
     quiet: tuple[str, ...] = (),
 ) -> Plan:
+    unknown = set(saying.only) - set(channels_of(call.environment.channels))
+    if unknown:
+        there = ", ".join(channels_of(call.environment.channels)) or "none"
+        raise OpsError(
+            f"The channel {min(unknown)!r} is not known",
+            why=f"the settings of {call.name} have these channels: {there}",
+            hint="name one of them with --only, or leave it out",
+            code="no-such-channel",
+        )
     mentions = tuple(each.slack for each in people or () if each.slack)
     message = compose(
         call, after, headline=headline, text=text, public=saying.public, notify=saying.notify,
         mentions=mentions,
     )  # fmt: skip
     if message is not None:
-        message["channels"] = [each for each in message["channels"] if each not in quiet]
+        wanted = saying.only or channels_of(call.environment.channels)
+        message["channels"] = [
+            each for each in message["channels"] if each not in quiet and each in wanted
+        ]
         event = IncidentEvent(
             event.incident, event.event, event.environment, event.kind, event.at_ms, event.actor,
             {**event.data, "message": message},
@@ -303,81 +324,15 @@ def _kept(call: Call, event: IncidentEvent, command: str, title: str) -> Report:
     )
 
 
-def _severity(
-    call: Call, given: str | None, answers: Mapping[str, bool | None], *, security: bool
-) -> tuple[str, bool]:
-    if given is not None:
-        return _known_severity(given), answers.get("breach") is True
-    if security:
-        answers = {**answers, "breach": True}
-    if call.ask is not None:
-        answers = severity.ask_all(answers, call.ask)
-    found = severity.assess(answers)
-    if found.severity:
-        return found.severity, found.breach
-    options = ", ".join(f"--{each.name} or --no-{each.name}" for each in found.open)
-    raise OpsError(
-        "It is not clear how grave it is",
-        why=f"not answered: {' '.join(each.text for each in found.open)}",
-        hint=f"give --severity P0 to P3, or answer with {options}",
-        code="severity-unclear",
-    )
-
-
-def _known_severity(word: str) -> str:
-    if word.upper() in severity.MEANINGS:
-        return word.upper()
-    raise OpsError(
-        f"The severity {word!r} is not known",
-        why="; ".join(f"{name} {meaning}" for name, meaning in severity.MEANINGS.items()),
-        hint="give --severity P0, P1, P2 or P3, or answer: opsctl incident assess",
-        code="no-such-severity",
-    )
-
-
 def _open_one(call: Call, wanted: str | None) -> Incident | None:
     if wanted is not None:
-        return _still_open(chosen(call, wanted))
+        return still_open(chosen(call, wanted))
     try:
         return chosen(call, None)
     except OpsError as error:
         if error.code == "no-open-incident":
             return None
         raise
-
-
-def _still_open(incident: Incident) -> Incident:
-    if incident.open:
-        return incident
-    raise OpsError(
-        f"The incident {incident.id} is over",
-        why=f"it was resolved {format_moment(incident.resolved_at or 0)}",
-        hint="opsctl incident open --title 'What is wrong now'",
-        code="incident-over",
-    )
-
-
-def _needed(text: str, option: str, why: str) -> str:
-    said = text.strip()
-    if said:
-        return said
-    raise OpsError(
-        f"{option} is empty",
-        why=why,
-        hint="opsctl incident --help",
-        code="nothing-said",
-    )
-
-
-def _not_ahead(at: float | None, option: str, now: float) -> float | None:
-    if at is None or at <= now + 60:
-        return at
-    raise OpsError(
-        f"{option} lies ahead",
-        why=f"it is {format_moment(at)}",
-        hint=f"write {option} 10m for ten minutes ago",
-        code="not-a-time",
-    )
 
 
 def _who_text(people: list[Contact], word: str, call: Call, *, since: float) -> str:
