@@ -13,13 +13,20 @@ from opsctl.adapters.command_help import record
 
 FOLDER = Path(__file__).parents[1] / "src" / "opsctl" / "adapters" / "tool_options"
 
+# vercel has some five hundred commands and takes a second to print the help of one.
+DEEP = {"vercel": 2}
+BELOW = {
+    "vercel": ("alias", "certs", "domains", "env", "git", "promote", "redeploy", "rollback",
+               "rolling-release", "projects", "target", "teams")
+}  # fmt: skip
+
 
 def main() -> None:
     """Walk the help of each program and write its file."""
     FOLDER.mkdir(exist_ok=True)
     for given in sys.argv[1:]:
         tool, _, program = given.partition("=")
-        kept = record(program, tool)
+        kept = record(program, tool, below=BELOW.get(tool), deep=DEEP.get(tool, 3))
         helps = {
             " ".join(words): {
                 "options": sorted(each.options),

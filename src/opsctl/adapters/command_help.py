@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -173,23 +173,34 @@ def parse_help(text: str) -> Help:
     return Help(options, tuple(commands))
 
 
-def record(program: str, tool: str, *, deep: int = 3) -> Kept:
-    """Walk a program's help and return all of it; raises OpsError where it cannot be asked."""
+def record(program: str, tool: str, *, deep: int = 3, below: Collection[str] | None = None) -> Kept:
+    """Walk a program's help and return it; raises OpsError where it cannot be asked.
+
+    `below` are the first words whose own commands are walked; all where it is None.
+    """
     version = ask_version(program, tool)
-    helps = dict(_walk(program, tool, (), deep=deep))
+    helps = dict(_walk(program, tool, (), deep=deep, below=below))
     return Kept(tool, version or "", helps)
 
 
 def _walk(
-    program: str, tool: str, words: tuple[str, ...], *, deep: int, above: tuple[str, ...] = ()
+    program: str,
+    tool: str,
+    words: tuple[str, ...],
+    *,
+    deep: int,
+    below: Collection[str] | None,
+    above: tuple[str, ...] = (),
 ) -> Iterator[tuple[tuple[str, ...], Help]]:
     found = ask_help(program, tool, words)
     if found is None or (above and found.commands == above):
         return  # it does not know the command, and prints what it knows
     yield words, found
-    if deep > 0:
+    if deep > 0 and (not words or below is None or words[0] in below):
         for name in found.commands:
-            yield from _walk(program, tool, (*words, name), deep=deep - 1, above=found.commands)
+            yield from _walk(
+                program, tool, (*words, name), deep=deep - 1, below=below, above=found.commands
+            )
 
 
 def _names(text: str) -> Iterator[str]:

@@ -220,7 +220,10 @@ def _held_against_help(part: Simple, programs: Programs) -> Iterator[tuple[Dange
             name = _ALIASES.get(tool, {}).get(word, word)
         if name in known.commands:
             path = (*path, name)
-            known = programs.help_of(tool, path) or Help()
+            found = programs.help_of(tool, path)
+            if found is None:
+                return  # it has no help of its own, or none was recorded
+            known = found
             taken = {**everywhere, **known.options}
             continue
         commands_end = True
