@@ -286,3 +286,39 @@ def test_what_is_not_there_is_said_without_a_password(database_url: str) -> None
         assert caught.value.code == code
         said = caught.value.what + caught.value.why + caught.value.hint
         assert word not in said.replace(url, "")
+
+
+def test_a_server_that_was_never_reached_is_not_waited_for_long() -> None:
+    server = TeamServer(TeamState("postgresql://127.0.0.1:1/x"))
+    began = time.monotonic()
+
+    with pytest.raises(OpsError) as caught:
+        TeamJournal(server).events()
+
+    assert (caught.value.code, int(caught.value.exit)) == ("state-unreachable", 3)
+    assert "OPSCTL_STATE" in caught.value.hint
+    assert time.monotonic() - began < 8
+
+
+def test_an_owner_who_is_no_superuser_prepares_it(database_url: str) -> None:
+    owner = login(database_url, "team_owner", None)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        # As on Supabase, where `postgres` is none.
+        connection.execute(b"ALTER ROLE team_owner CREATEROLE")
+        for role in (b"opsctl_operator", b"opsctl_reader"):
+            connection.execute(
+                b"DO $$ BEGIN CREATE ROLE " + role + b" NOLOGIN; "
+                b"EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+            )
+        name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+        connection.execute(f"GRANT CREATE ON DATABASE {name} TO team_owner".encode())
+    prepare(owner)
+    prepare(owner)
+    operator = TeamServer(TeamState(login(database_url, "team_op", "opsctl_operator")))
+
+    with TeamLeases(operator).hold("prod", actor="a", run="r", command="c") as held:
+        TeamJournal(operator).append("r", "planned", step=None, actor="a", data={},
+                                     fence=held.fence)  # fmt: skip
+
+    assert TeamJournal(operator).runs() == ("r",)
+    operator.close()

@@ -56,6 +56,11 @@ class TeamJournal:
         """Return the events of one run, or of all, in order."""
         return tuple(row.event for row in self._rows(run))
 
+    def runs(self) -> tuple[str, ...]:
+        """Return the ids of all runs, oldest first."""
+        sql = "SELECT run FROM opsctl.event GROUP BY run ORDER BY min(seq)"
+        return tuple(run for (run,) in self._server.rows(sql))
+
     def rows(self) -> tuple[Row, ...]:
         """Return every row as it is kept, in order."""
         return self._rows(None)

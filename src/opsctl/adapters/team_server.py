@@ -26,7 +26,9 @@ T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 PATIENCE_S = 20.0
-"""How long a server that is cut off or starts anew is waited for."""
+"""How long a server that is cut off or starts anew is waited for, once it was reached."""
+_FIRST_PATIENCE_S = 3.0
+"""How long it is waited for before that: nothing is under way yet."""
 _CONNECT_S = 5
 _SILENCE_MS = 10_000
 """After so long without a sign of the other side the connection is given up."""
@@ -53,6 +55,7 @@ class TeamServer:
         self.place = place
         self._patience_s = patience_s
         self._connection: Connection | None = None
+        self._reached = False
         self._mutex = threading.Lock()
 
     def close(self) -> None:
@@ -75,7 +78,10 @@ class TeamServer:
 
     def repeat(self, work: Callable[[Connection], T], *, patience_s: float | None = None) -> T:
         """Return what `work` does with a connection; where that is lost, it is done again."""
-        deadline = time.monotonic() + (self._patience_s if patience_s is None else patience_s)
+        wait_s = self._patience_s if patience_s is None else patience_s
+        if not self._reached:
+            wait_s = min(wait_s, _FIRST_PATIENCE_S)
+        deadline = time.monotonic() + wait_s
         with self._mutex:
             while True:
                 try:
@@ -121,6 +127,7 @@ class TeamServer:
         )
         connection.prepare_threshold = None
         self._connection = connection
+        self._reached = True
         return connection
 
     def _address(self) -> str:
@@ -186,7 +193,8 @@ class TeamServer:
         return OpsError(
             said.what.replace("The database", "The team's state"),
             why=said.why,
-            hint=f"check {self.place} and that the server is up; the record so far is safe there",
+            hint=f"check {self.place} and that the server is up. If that cannot wait and you "
+            "are sure to be alone: OPSCTL_STATE=.opsctl/alone.db, and a record of its own",
             code="state-unreachable",
             exit=Exit.UNKNOWN,
         )

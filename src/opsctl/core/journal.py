@@ -90,6 +90,9 @@ class Journal(Protocol):
     def events(self, run: str | None = None) -> tuple[Event, ...]:
         """Return the events of one run, or of all, in order."""
 
+    def runs(self) -> tuple[str, ...]:
+        """Return the ids of all runs, oldest first."""
+
     def rows(self) -> tuple[Row, ...]:
         """Return every row as it is kept, in order."""
 

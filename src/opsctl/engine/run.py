@@ -298,7 +298,7 @@ class Engine:
 
     def full_id(self, run: str) -> str:
         """Return the id of the run that begins like this. Raises OpsError `no-such-run`."""
-        known = dict.fromkeys(event.run for event in self._journal.events())
+        known = self._journal.runs()
         matches = [run] if run in known else [each for each in known if each.startswith(run)]
         if run and len(matches) == 1:
             return matches[0]
@@ -525,7 +525,9 @@ class Engine:
         first = events[0]
         plan = first.data.get("plan", {})
         environment = str(plan.get("environment", ""))
-        holder = self._locks.holder_of(str(plan.get("lock") or environment))
+        over = any(event.kind in ("finished", "aborted") for event in events)
+        # Who holds it is asked of a server, where a team shares one.
+        holder = None if over else self._locks.holder_of(str(plan.get("lock") or environment))
         running = holder is not None and holder.run == first.run and self._locks.is_alive(holder)
         state = _state(tuple(events), running=running)
         return RunSummary(

@@ -84,6 +84,12 @@ class SqliteJournal:
         """Return the events of one run, or of all, in order. Raises OpsError `journal-...`."""
         return tuple(row.event for row in self._read(run))
 
+    def runs(self) -> tuple[str, ...]:
+        """Return the ids of all runs, oldest first. Raises OpsError `journal-...`."""
+        return self._look(
+            lambda connection: tuple(run for (run,) in connection.execute(_RUNS)), empty=()
+        )
+
     def rows(self) -> tuple[Row, ...]:
         """Return every row as it is kept, in order. Raises OpsError `journal-...`."""
         return tuple(self._read(None))
@@ -259,3 +265,4 @@ _INSERT = (
     "INSERT INTO event (seq, run, step, kind, at, actor, data, fence, db_user, hash) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_RUNS = "SELECT run FROM event GROUP BY run ORDER BY min(seq)"
