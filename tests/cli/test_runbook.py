@@ -353,3 +353,17 @@ def test_a_line_whose_runbook_is_gone_begins_nothing(monkeypatch: pytest.MonkeyP
         step_of_a_runbook()
 
     assert ("left-alone", 5) == (raised.value.code, raised.value.exit)
+
+
+def test_what_a_runbook_says_is_shown_and_never_obeyed(tmp_path: Path) -> None:
+    esc = chr(27)
+    hostile = f"{esc}]52;c;aGk={chr(7)}{chr(0x202E)} [/b] [link=x]"
+    path = tmp_path / "hostile.md"
+    path.write_text(f"# {hostile}\n\n- [ ] tick {hostile}\n\n```bash\ngit {hostile}\n```\n")
+
+    for words in (("show", str(path)), ("lint", str(path))):
+        done = opsctl(tmp_path, "runbook", *words)
+
+        assert "Traceback" not in done.stderr
+        assert not {esc, chr(7), chr(0x202E)} & set(done.stdout + done.stderr)
+        assert "[link=x]" in done.stdout
