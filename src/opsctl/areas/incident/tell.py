@@ -47,7 +47,8 @@ def record(call: Call) -> Report:
 def tell(call: Call, channel: str, *, incident: str, message: str | None) -> Report:
     """Tell one channel, unless it was told; or bring Slack up to date."""
     found = chosen(call, incident)
-    if not _is_told(call, channel, found, message):
+    # Of what was cut off only a person lets a plan come here again.
+    if not _is_told(call, channel, found, message, asked=True):
         if channel == UPKEEP:
             _edit_card(call, found)
             _remind(call, found)
@@ -68,7 +69,9 @@ def told(call: Call, channel: str, *, incident: str, message: str | None) -> Rep
     )
 
 
-def _is_told(call: Call, channel: str, incident: Incident, message: str | None) -> bool:
+def _is_told(
+    call: Call, channel: str, incident: Incident, message: str | None, *, asked: bool = False
+) -> bool:
     channels = call.environment.channels
     if channel == UPKEEP:
         slack = SlackChannel(channels)
@@ -91,7 +94,7 @@ def _is_told(call: Call, channel: str, incident: Incident, message: str | None) 
         return on_page is not None and meant.key in on_page.messages
     if channel == "page":
         return meant.key in read_status_file(_status_file(call))
-    return _was_handed(incident, meant, channel)
+    return _was_handed(incident, meant, channel, asked=asked)
 
 
 def _send(call: Call, channel: str, incident: Incident, message: Message) -> None:
@@ -171,13 +174,13 @@ def _hand(call: Call, channel: str, incident: Incident, message: Message) -> Non
         )
 
 
-def _was_handed(incident: Incident, message: Message, channel: str) -> bool:
+def _was_handed(incident: Incident, message: Message, channel: str, *, asked: bool) -> bool:
     last = ""
     for event in incident.events:
         data = event.data
         if data.get("of") == message.key and data.get("channel") == channel:
             last = event.kind
-    if last == "handing":
+    if last == "handing" and not asked:
         raise OpsError(
             f"It is not known whether {channel} took the message",
             why="contact was lost, or opsctl ended, while it was handed over",
