@@ -1,4 +1,4 @@
-"""opsctl's own command lines: whether one exists exactly so, and what it would do."""
+"""The command lines of opsctl itself: whether one exists exactly so, and what it would do."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _tried(book: Runbook, items: Sequence[Item], say: Callable[[str], None]) -> 
 
         try:
             for line in ("opsctl sandbox up", *book.before):
-                words = shlex.split(line)[1:]
+                words = tuple(shlex.split(line)[1:])
                 done = opsctl(*words)
                 if done.exit_code != Exit.OK:
                     raise _not_made(words, done)
