@@ -61,6 +61,7 @@ def test_nothing_is_sent_that_was_not_agreed_to(world: World) -> None:
     ("words", "code"),
     [
         (("open", "--title", " ", "--severity", "P1"), "nothing-said"),
+        (("open", "--title", "x" * 201, "--severity", "P1"), "title-too-long"),
         (("open", "--title", "x", "--severity", "P9"), "no-such-severity"),
         (("open", "--title", "x"), "severity-unclear"),
         (("open", "--title", "x", "--severity", "P1", "--began", "soon"), "not-a-time"),
@@ -72,7 +73,7 @@ def test_nothing_is_sent_that_was_not_agreed_to(world: World) -> None:
         (("show",), "no-open-incident"),
         (("postmortem", "--answer", "why"), "no-open-incident"),
     ],
-    ids=lambda each: " ".join(each) if isinstance(each, tuple) else each,
+    ids=lambda each: " ".join(each)[:40] if isinstance(each, tuple) else each,
 )
 def test_a_call_that_makes_no_sense_is_refused(
     world: World, words: tuple[str, ...], code: str

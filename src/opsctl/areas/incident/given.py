@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from opsctl.areas.incident.facts import Incident
     from opsctl.core.call import Call
 
+_LONGEST_TITLE = 200
+
 
 def severity_of(
     call: Call, given: str | None, answers: Mapping[str, bool | None], *, security: bool
@@ -70,6 +72,19 @@ def needed(text: str, option: str, why: str) -> str:
         why=why,
         hint="opsctl incident --help",
         code="nothing-said",
+    )
+
+
+def title_of(text: str) -> str:
+    """Return a title in one line; raises OpsError `nothing-said`, `title-too-long`."""
+    said = " ".join(needed(text, "--title", "a title tells people what is wrong").split())
+    if len(said) <= _LONGEST_TITLE:
+        return said
+    raise OpsError(
+        "The title is too long",
+        why=f"it has {len(said)} signs; a status page takes {_LONGEST_TITLE}",
+        hint="say what is wrong in a line, and the rest with --summary",
+        code="title-too-long",
     )
 
 

@@ -24,6 +24,7 @@ from opsctl.areas.incident.given import (
     not_ahead,
     severity_of,
     still_open,
+    title_of,
 )
 from opsctl.areas.incident.messages import channels_of, compose
 from opsctl.areas.incident.plan import event_plan, retry_plan
@@ -69,7 +70,7 @@ class Opening:
 def open_incident(call: Call, opening: Opening, saying: Saying) -> Plan:
     """Plan to keep a new incident and to tell everybody."""
     now = time.time()
-    title = needed(opening.title, "--title", "a title tells people what is wrong")
+    title = title_of(opening.title)
     word, breach = severity_of(call, opening.severity, opening.answers, security=opening.security)
     security = opening.security or breach
     began = parse_moment(opening.began, "--began", now=now) if opening.began else None
