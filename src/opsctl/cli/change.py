@@ -18,8 +18,9 @@ from opsctl.cli.session import emit
 from opsctl.core.action import Manual
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Plan, Step
+from opsctl.core.process import Finished, looking_by
 from opsctl.core.report import Finding, Report, Severity, Status
-from opsctl.render import FORMATS
+from opsctl.render import FORMATS, SPOKEN
 from opsctl.render.report import render_plan
 from opsctl.render.safe import safe
 
@@ -46,7 +47,7 @@ def change(wanted: Plan | Resume, *, call: Call, shared: Shared) -> int:
     if shared.dry_run:
         text = render_plan(
             plan,
-            shared.format,
+            shared.shown,
             width=width_of(sys.stdout),
             color=shared.output is None and colored(sys.stdout),
             verbose=shared.verbose,
@@ -63,7 +64,7 @@ def change(wanted: Plan | Resume, *, call: Call, shared: Shared) -> int:
         say_plainly(
             render_plan(
                 plan,
-                "text",
+                SPOKEN if shared.plain else FORMATS[0],
                 width=width_of(sys.stderr),
                 color=colored(sys.stderr),
                 verbose=shared.verbose,

@@ -171,7 +171,7 @@ def _run_command(argv: list[str]) -> int:
 def _report_error(error: OpsError, argv: list[str]) -> int:
     """Show an error in the format asked for, also when the command never began."""
     from opsctl.cli.screen import colored, say_plainly, width_of
-    from opsctl.render import FORMATS, MONITORING_FORMATS
+    from opsctl.render import FORMATS, MONITORING_FORMATS, SPOKEN
     from opsctl.render.report import exit_code, render_error
 
     if "--verbose" in argv:
@@ -179,11 +179,12 @@ def _report_error(error: OpsError, argv: list[str]) -> int:
     format_ = _asked_format(argv)
     if format_ not in FORMATS + MONITORING_FORMATS:
         format_ = FORMATS[0]
+    shown = SPOKEN if "--plain" in argv and format_ == FORMATS[0] else format_
     command = " ".join(_words(argv))
     try:
         text = render_error(
             error,
-            format_,
+            shown,
             command=command,
             color=colored(sys.stderr),
             # Whoever reads a pipe wants each part on a line of its own: a plan's step quotes them.

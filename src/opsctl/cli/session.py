@@ -125,7 +125,7 @@ def make_call(shared: Shared) -> Call:
         say=say,
         origins=loaded.origins,
         environment_origin=environment_origin(loaded, shared.env, os.environ),
-        screen=None if shared.quiet or not colored(sys.stderr) else _screen,
+        screen=None if shared.quiet or shared.plain or not colored(sys.stderr) else _screen,
         ask=ask if can_ask(no_input=shared.no_input) else None,
     )
 
@@ -133,7 +133,7 @@ def make_call(shared: Shared) -> Call:
 def emit(report: Report, shared: Shared) -> int:
     """Render a report to stdout or `--output`, and to each `--also`; return its exit code."""
     failed = _also(report, shared) if shared.also else None
-    code = show(report, shared.format, output=shared.output)
+    code = show(report, shared.shown, output=shared.output)
     if failed is not None:
         if code == 0:
             raise failed

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from opsctl.render import FORMATS
+from opsctl.render import FORMATS, SPOKEN
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,18 @@ class Shared:
     ] = None
     no_input: Annotated[bool, typer.Option("--no-input", help="Never ask.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="For screen readers: whole lines, no signs, no columns."),
+    ] = False
     verbose: Annotated[bool, typer.Option("--verbose", help="Show everything, tracebacks too.")] = (
         False
     )
+
+    @property
+    def shown(self) -> str:
+        """The format of what a person is shown."""
+        return SPOKEN if self.plain and self.format == FORMATS[0] else self.format
 
 
 Body = Callable[[Callable[..., Any], Mapping[str, Any], Shared, str], int]

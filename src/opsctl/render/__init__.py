@@ -8,3 +8,6 @@ FORMATS = ("text", "json", "junit", "sarif", "github", "markdown")
 
 MONITORING_FORMATS = ("openmetrics", "nagios")
 """Those of other systems that watch; the rooms that have numbers name them in their row."""
+
+SPOKEN = "spoken"
+"""What `--plain` makes of text, for screen readers; no format of its own on the command line."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from opsctl.render import FORMATS, MONITORING_FORMATS
+from opsctl.render import FORMATS, MONITORING_FORMATS, SPOKEN
 
 if TYPE_CHECKING:
     from opsctl.core.errors import OpsError
@@ -21,7 +21,7 @@ def render_report(report: Report, format: str, *, width: int = 80, color: bool =
     """
     if format in report.own:
         return report.own[format]()
-    if format == "text" and report.text is not None:
+    if format in ("text", SPOKEN) and report.text is not None:
         # Without the module of the format: it imports Rich, and such a text is to be quick.
         from opsctl.render.safe import safe
 
@@ -68,6 +68,8 @@ def exit_code(what: Report | OpsError, format: str) -> int:
 
 
 def _module(format: str) -> Any:
+    if format == SPOKEN:
+        return importlib.import_module("opsctl.render.spoken")
     if format not in FORMATS + MONITORING_FORMATS:
         raise ValueError(f"unknown format: {format!r}")
     return importlib.import_module(f"opsctl.render.{format}")
