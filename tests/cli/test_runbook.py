@@ -367,3 +367,18 @@ def test_what_a_runbook_says_is_shown_and_never_obeyed(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
         assert not {esc, chr(7), chr(0x202E)} & set(done.stdout + done.stderr)
         assert "[link=x]" in done.stdout
+
+
+def test_whom_to_call_and_where_to_click_stand_in_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "opsctl.yaml").write_text(
+        "environments:\n  production:\n    incidents:\n      contacts:\n"
+        "        - {role: on-call, name: Ann, reach: '+47 1'}\n"
+    )
+    (tmp_path / "book.md").write_text("- [ ] Press [Restart](https://x.example/r?a=1), [b](#c)\n")
+
+    done = opsctl(tmp_path, "runbook", "run", "book.md", "--dry-run", "--format", "json")
+
+    plan = json.loads(done.stdout)["data"]["plan"]
+    assert ["Call on-call: Ann +47 1"] == plan["notes"]
+    assert "https://x.example/r?a=1" == plan["steps"][0]["action"]["link"]
+    assert "Press Restart, b" == plan["steps"][0]["title"]

@@ -40,6 +40,8 @@ class Item:
     """From 1."""
     heading: str
     """The nearest heading above."""
+    link: str = ""
+    """The first web address that a box links to."""
 
 
 @dataclass(frozen=True)
@@ -173,13 +175,13 @@ def _front_matter(text: str, path: Path) -> dict[str, str]:
     return data or {}
 
 
-def _items(text: str) -> tuple[tuple[Item, ...], str, str]:
+def _items(written: str) -> tuple[tuple[Item, ...], str, str]:
     """Return (items, first heading, first sentence of the first paragraph)."""
     from markdown_it import MarkdownIt
 
-    match = _FRONT.match(text)
+    match = _FRONT.match(written)
     # Blank lines in the place of the front matter keep the numbers of the lines.
-    body = text if match is None else "\n" * match.group().count("\n") + text[match.end() :]
+    body = written if match is None else "\n" * match.group().count("\n") + written[match.end() :]
     tokens = MarkdownIt("commonmark").enable("table").parse(body)
     items: list[Item] = []
     heading = first_heading = first_prose = ""
@@ -198,7 +200,8 @@ def _items(text: str) -> tuple[tuple[Item, ...], str, str]:
             box = _BOX.match(token.content) if in_list else None
             plain = " ".join(_plain(token.children or ()).split())
             if box:
-                items.append(Item("tick", plain[len(box.group()) :].strip(), line, heading))
+                text = plain[len(box.group()) :].strip()
+                items.append(Item("tick", text, line, heading, _link(token.children or ())))
             else:
                 items.append(Item("prose", plain, line, heading))
                 first_prose = first_prose or _sentence(plain)
@@ -247,6 +250,11 @@ def _plain(children: Sequence[Token]) -> str:
         elif child.children:
             parts.append(_plain(child.children))
     return "".join(parts)
+
+
+def _link(children: Sequence[Token]) -> str:
+    found = (str(each.attrGet("href") or "") for each in children if each.type == "link_open")
+    return next((href for href in found if href.startswith(("https://", "http://"))), "")
 
 
 def _sentence(text: str) -> str:

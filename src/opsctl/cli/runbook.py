@@ -69,6 +69,7 @@ def show(call: Call, file: File) -> Report:
     notes = [book.when] if book.when else []
     if book.owner:
         notes.append(f"Owner: {book.owner}")
+    notes += _contacts(call)
     notes.append(f"The whole text: {book.path}")
     return Report(
         command="runbook show",
@@ -116,6 +117,7 @@ def run_(
         token=secrets.token_hex(4),
         first=from_,
         warn=dangers_in,
+        contacts=_contacts(call),
     )
 
 
@@ -232,6 +234,14 @@ def _traces(engine: Engine, mark: str) -> tuple[list[dict[str, object]], dict[st
         if any(each.kind == "approved" and each.data.get("within") == mark for each in of_run):
             began[run.run] = run.state
     return events, began
+
+
+def _contacts(call: Call) -> list[str]:
+    """Return whom to call, a line each, as the environment's settings have it."""
+    if call.environment_name is None:
+        return []
+    contacts = call.environment.incidents.contacts
+    return [f"Call {each.role}: {each.name} {each.reach}".rstrip() for each in contacts]
 
 
 def _engine(call: Call) -> Engine:

@@ -42,6 +42,7 @@ def plan_runbook(
     token: str,
     first: str | None,
     warn: Warn,
+    contacts: Sequence[str] = (),
 ) -> Plan:
     """Return the plan of a runbook, from the step `first` on if that is given.
 
@@ -62,6 +63,7 @@ def plan_runbook(
         changed = changed or own.does == "changes"
     start = 0 if first is None else _index_of(steps, runbook, first)
     notes = [f"{runbook.path.name}: {runbook.when}"] if runbook.when else []
+    notes += contacts
     if start:
         notes.append(f"Left out: the {start} steps before {steps[start].id}.")
     return Plan(
@@ -92,16 +94,18 @@ def _understood(runbook: Runbook, item: Item, words: tuple[str, ...]) -> Own:
 
 def _by_hand(item: Item, id_: str, warn: Warn) -> Step:
     if item.kind == "tick":
-        return Step(id_, item.text, "idempotent", Manual(item.text), detail=(_place(item),))
-    told = [f"Beware: {sentence}" for sentence in warn(item.text)]
+        told = (_place(item), *((item.link,) if item.link else ()))
+        action = Manual(item.text, link=item.link or None)
+        return Step(id_, item.text, "idempotent", action, detail=told)
+    warned = [f"Beware: {sentence}" for sentence in warn(item.text)]
     if has_hole(item.text):
-        told.append("Fill in what is open.")
+        warned.append("Fill in what is open.")
     return Step(
         id_,
         f"By hand: {item.text}",
         "idempotent",
-        Manual(" ".join([f"Run this yourself: {item.text}", *told])),
-        detail=(_place(item), *told),
+        Manual(" ".join([f"Run this yourself: {item.text}", *warned])),
+        detail=(_place(item), *warned),
     )
 
 
