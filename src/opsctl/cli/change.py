@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import io
 import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -117,6 +118,16 @@ def refuse_if_locked(call: Call) -> None:
 _SEVERITIES = {"pending": Severity.NOTE, "found": Severity.WARNING}
 
 
+def _look(argv: Sequence[str]) -> Finished:
+    """Carry out one of opsctl's own commands here, and return what it said."""
+    from opsctl.cli.root import run
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(list(argv))
+    return Finished(code, out.getvalue(), err.getvalue())
+
+
 def outcome_report(outcome: Outcome) -> Report:
     """Return how a run ended, as a report: a finding per step, and the error's four parts."""
     plan = outcome.plan
@@ -174,7 +185,10 @@ def outcome_report(outcome: Outcome) -> Report:
 
 @contextlib.contextmanager
 def told_to_children(shared: Shared) -> Iterator[None]:
-    """Have the commands of opsctl's own that a plan starts find the same settings, and not ask."""
+    """Have the commands of opsctl's own that a plan starts find the same settings, and not ask.
+
+    Its looks are done within this process.
+    """
     given = {}
     if shared.config is not None:
         given["OPSCTL_CONFIG"] = str(shared.config.absolute())
@@ -183,7 +197,8 @@ def told_to_children(shared: Shared) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
     try:
-        yield
+        with looking_by(_look):
+            yield
     finally:
         for name, value in before.items():
             if value is None:

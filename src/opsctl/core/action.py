@@ -18,7 +18,8 @@ Pairs = tuple[tuple[str, str], ...]
 class Command:
     """Start a program. `argv` is never a shell string and never holds a secret.
 
-    A program called `opsctl` is this opsctl, whatever the machine that carries it out.
+    A program called `opsctl` is this opsctl, whatever the machine that carries it out; one
+    called `opsctl-look` is so as well, and may be done without a process of its own.
     """
 
     argv: tuple[str, ...]

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from opsctl.core.errors import Exit, OpsError
-from opsctl.core.process import run_program
+from opsctl.core.process import LOOK, run_program
 
 _CMD_TIMEOUT_S = 30.0
 _OWN_TIMEOUT_S = 180.0
@@ -131,7 +131,7 @@ def _from_keyring(rest: str) -> str:
 
 
 def _from_own(words: str) -> str:
-    done = run_program(["opsctl", *shlex.split(words)], timeout_s=_OWN_TIMEOUT_S)
+    done = run_program([LOOK, *shlex.split(words)], timeout_s=_OWN_TIMEOUT_S)
     if done.exit_code != 0:
         raise OpsError(
             "What the step needs could not be read",

@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             wrong = "the file database-url cannot be read"
         took_ms = round((time.monotonic() - began) * 1000, 1)
-        document = {
+        document: dict[str, Any] = {
             "status": "fail" if wrong else "pass",
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "checks": {"database:responseTime": [{"observedValue": took_ms, "observedUnit": "ms"}]},

@@ -11,8 +11,11 @@ import secrets
 import sys
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
+from opsctl.adapters.scratch import write_private
 from opsctl.sandbox.github_plane import GithubPlane
 from opsctl.sandbox.plane import ControlPlane
 from opsctl.sandbox.slack_plane import SlackPlane
@@ -63,6 +66,8 @@ def serve(folder: Path) -> None:
     before = read_ports(folder)
     after = {}
     for plane in make_planes(tokens):
+        if isinstance(plane, SupabasePlane):
+            plane.set_password = partial(set_database_password, folder.parent / "database-url")
         plane.name = name
         plane.keep_in(folder / f"{plane.KIND}.json")
         try:
@@ -74,6 +79,22 @@ def serve(folder: Path) -> None:
     new.write_text(json.dumps(after), encoding="utf-8")
     new.replace(folder / "ports.json")
     threading.Event().wait()
+
+
+def set_database_password(file: Path, password: str) -> None:
+    """Give the sandbox's role another password, and write its URL anew."""
+    import psycopg
+    from psycopg import sql
+
+    url = file.read_text(encoding="utf-8").strip()
+    parts = urlsplit(url)
+    role = sql.Identifier(parts.username or "postgres")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, password))
+    kept = file.parent / "postgres" / "postgres.password"
+    write_private(kept, password + "\n")
+    place = f"{parts.username}:{quote(password, safe='')}@{parts.hostname}:{parts.port}"
+    write_private(file, parts._replace(netloc=place).geturl() + "\n")
 
 
 def read_ports(folder: Path) -> dict[str, int]:

@@ -266,7 +266,7 @@ def deployed(
 @app.command(hidden=True)
 def serves(
     call: Call,
-    deployment: Annotated[str, typer.Argument(metavar="DEPLOYMENT")],
+    deployment: Annotated[str, typer.Option("--deployment")],
     wait: Wait = 0.0,
 ) -> Report:
     """Say whether production serves a deployment."""
@@ -300,3 +300,57 @@ def drained(
     from opsctl.areas.rotate_keys.proofs import check_drained
 
     return check_drained(call, old=tuple(old), hours=hours, wait_s=wait)
+
+
+@app.command(hidden=True)
+def signing(
+    call: Call,
+    expect: Annotated[str, typer.Option("--expect")],
+    known: Annotated[str, typer.Option("--known")] = "",
+    id: Annotated[str, typer.Option("--id")] = "",
+) -> Report:
+    """Say what state a signing key is in."""
+    from opsctl.areas.rotate_keys.signing import check_signing
+
+    return check_signing(call, id=id, known=known, expect=expect.split(","))
+
+
+@app.command(hidden=True)
+def signing_age(
+    call: Call,
+    known: Annotated[str, typer.Option("--known")],
+    least: Annotated[float, typer.Option("--least", min=0)],
+    in_use: Annotated[bool, typer.Option("--in-use")] = False,
+    wait: Wait = 0.0,
+) -> Report:
+    """Say how long the new signing key is published, or signs."""
+    from opsctl.areas.rotate_keys.signing import check_signing_age
+
+    return check_signing_age(call, known=known, least_s=least, in_use=in_use, wait_s=wait)
+
+
+@app.command(hidden=True)
+def signing_id(call: Call, known: Annotated[str, typer.Option("--known")]) -> Report:
+    """Print the id of the new signing key, for the engine."""
+    from opsctl.areas.rotate_keys import signing as keys
+    from opsctl.core.report import Report
+
+    return Report("rotate-keys signing-id", "The id", text=keys.signing_id(call, known))
+
+
+@app.command(hidden=True)
+def readable(
+    call: Call, source: Source, least: Annotated[int, typer.Option("--least", min=1)] = 1
+) -> Report:
+    """Say whether a new value can be read."""
+    from opsctl.areas.rotate_keys.others import check_readable
+
+    return check_readable(call, source=source, least=least)
+
+
+@app.command(hidden=True)
+def password_works(call: Call, source: Source) -> Report:
+    """Say whether the database takes a password."""
+    from opsctl.areas.rotate_keys.others import check_password
+
+    return check_password(call, source=source)

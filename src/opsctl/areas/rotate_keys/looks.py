@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from opsctl.core.action import Command, Expect, Probe
 from opsctl.core.errors import Exit
+from opsctl.core.process import LOOK
 from opsctl.core.report import Finding, Report, Status
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def own_probe(
     call: Call, *words: str, attempts: int = 3, pause_s: float = _PAUSE_S, timeout_s: float = 180.0
 ) -> Probe:
     """Return a look by a hidden command of this room; its exit code 3 is no answer."""
-    argv = ("opsctl", "rotate-keys", *words, "--env", call.name, "--quiet")
+    argv = (LOOK, "rotate-keys", *words, "--env", call.name, "--quiet")
     return Probe(
         Command(argv, timeout_s=timeout_s),
         Expect(exit_code=0, unsure=(int(Exit.USAGE), int(Exit.UNKNOWN))),
@@ -41,3 +42,8 @@ def looked(call: Call, command: str, word: Word, said: str) -> Report:
         text=said,  # a plan quotes the last line, unfolded
         data={"answer": word},
     )
+
+
+def word_for(holds: bool) -> Word:
+    """Return the word for something that was looked at."""
+    return "applied" if holds else "absent"

@@ -23,6 +23,7 @@ from opsctl.areas.rotate_keys.facts import (
 )
 from opsctl.areas.rotate_keys.looks import own_probe
 from opsctl.areas.rotate_keys.proofs import MARK
+from opsctl.areas.rotate_keys.rotations import refuse_unfinished
 from opsctl.areas.rotate_keys.sinks import Held, Place, after_split, stage_steps, vercel_of
 from opsctl.areas.rotate_keys.sources import supabase_of, supabase_source
 from opsctl.core.errors import Exit, OpsError
@@ -53,6 +54,7 @@ def plan_supabase(
     `revoke`: it also ends the old ones, once they are live and the old ones unused.
     `emergency`: it ends the old ones first. Raises OpsError where it cannot be done safely.
     """
+    refuse_unfinished(call)
     call.say("Reading the project's keys and what each place holds")
     replaced = choose_replaced(call, kinds, replace=replace, legacy=legacy)
     places = [place for each in replaced for place, _ in each.places]
@@ -164,7 +166,7 @@ def deploy_steps(call: Call, release: Release | None, token: str) -> list[Step]:
             undo=Undo(
                 title=f"Promote {release.live.id} again, which was built with the old keys",
                 action=api.promote(release.project, release.live),
-                check=own_probe(call, "serves", "--wait", "120", "--", release.live.id,
+                check=own_probe(call, "serves", "--deployment", release.live.id, "--wait", "120",
                                 attempts=2, timeout_s=300.0),
             ),
             detail=(f"https://{release.live.url}", "until it is built and production serves it"),

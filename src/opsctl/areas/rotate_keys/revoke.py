@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from opsctl.adapters.supabase_keys import SupabaseKeys
 from opsctl.areas.rotate_keys.plan import drain_steps, end_steps, health_steps, ill_now, live_steps
 from opsctl.areas.rotate_keys.rotations import read_rotations, unended
+from opsctl.areas.rotate_keys.signing import end_signing_steps, unended_signing
 from opsctl.areas.rotate_keys.sources import supabase_of
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Plan, Step
@@ -23,8 +24,18 @@ def plan_revoke(call: Call, *, compromised: bool, reason: str) -> Plan:
     api = SupabaseKeys(supabase_of(call))
     keys, legacy = api.keys(), api.legacy_enabled()
     steps: list[Step] = []
-    old, tokens, seen = [], [], set()
+    old: list[dict[str, str]] = []
+    tokens: list[str] = []
+    names: list[str] = []
+    seen: set[str] = set()
+    ended: list[Step] = []
     for each in read_rotations(call):
+        signing = each.run.facts.get("signing")
+        replaced = unended_signing(call, signing) if signing and not each.stopped else None
+        if signing and replaced is not None:
+            tokens.append(each.token)
+            names.append(f"{replaced.algorithm} signing key")
+            ended += end_signing_steps(call, replaced, known=str(signing["known"]))
         if each.run.command != "rotate-keys supabase":
             continue
         left = unended(each, keys, legacy)
@@ -40,22 +51,23 @@ def plan_revoke(call: Call, *, compromised: bool, reason: str) -> Plan:
             continue
         tokens.append(each.token)
         old += [{name: str(value) for name, value in one.items()} for one in left]
-        for kind in (one["for"] for one in left):
+        for kind in (str(one["for"]) for one in left):
             if kind not in seen and any(
                 key.kind == kind and key.name == each.token for key in keys
             ):
                 seen.add(kind)
                 since = float(each.run.facts.get("since", 0.0))
-                steps += live_steps(call, str(kind), each.token, since)
+                steps += live_steps(call, kind, each.token, since)
     if old:
         steps += [*health_steps(call, ill_now(call)), *drain_steps(call, old)]
         steps += end_steps(call, old, reason=reason, compromised=compromised)
-    names = ", ".join(f"{each['kind']} {each['name']}" for each in old)
+    steps += ended
+    names += [f"{each['kind']} {each['name']}" for each in old]
     return Plan(
         command="rotate-keys revoke",
         environment=call.name,
         protected=call.environment.protected,
-        title=f"End the replaced keys: {names}" if old else "End no key",
+        title=f"End the replaced keys: {', '.join(names)}" if names else "End no key",
         steps=tuple(steps),
         notes=() if old else ("No rotation has left an old key that works.",),
         facts={"tokens": tokens, "old": old},

@@ -69,6 +69,19 @@ def unended(
     ]
 
 
+def refuse_unfinished(call: Call) -> None:
+    """Raise OpsError `rotation-unfinished` (exit 5) while a rotation has stopped half-way."""
+    for each in read_rotations(call):
+        if each.stopped:
+            raise OpsError(
+                "A rotation has stopped half-way",
+                why=f"run {each.stopped_run}: {each.run.title}",
+                hint=f"opsctl runs resume {each.stopped_run}, or opsctl rotate-keys abort",
+                code="rotation-unfinished",
+                exit=Exit.REFUSED,
+            )
+
+
 def choose_stopped(call: Call, run: str) -> str:
     """Return the run of a rotation that is to be taken back.
 

@@ -17,7 +17,7 @@ from opsctl.adapters.github import DEPENDABOT, GithubApi
 from opsctl.adapters.journal_runs import JournalRuns
 from opsctl.adapters.supabase_secrets import FunctionSecrets
 from opsctl.adapters.vercel import Variable, VercelApi
-from opsctl.areas.rotate_keys.looks import looked, own_probe
+from opsctl.areas.rotate_keys.looks import looked, own_probe, word_for
 from opsctl.areas.rotate_keys.sources import (
     digest,
     github_of,
@@ -29,7 +29,7 @@ from opsctl.areas.rotate_keys.sources import (
 from opsctl.core.action import Action, Command
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Irreversible, Step, Undo
-from opsctl.core.process import run_program
+from opsctl.core.process import LOOK, run_program
 
 if TYPE_CHECKING:
     from opsctl.core.call import Call
@@ -200,14 +200,14 @@ def check_staged(
     place = place_by_id(call, sink)
     if source is None:
         held = read_place(call, place)
-        word = "applied" if not held.there or _shared(held, place) else "absent"
+        word = word_for(not held.there or _shared(held, place))
         return looked(call, "staged", word, f"{place.title} is {'not ' * (not held.there)}there")
     value = written(read_source(call, source), place.sink.value)
     held = read_place(call, place, value=value)
     if held.digest:
         same = held.digest == digest(value) and not _shared(held, place)
         return looked(
-            call, "staged", "applied" if same else "absent",
+            call, "staged", word_for(same),
             f"{place.title} holds {'the' if same else 'another'} key",
         )  # fmt: skip
     if not held.there or _shared(held, place):
@@ -215,8 +215,12 @@ def check_staged(
     if not held.stamp:
         return looked(call, "staged", "unknown", f"{place.title} cannot be read")
     known = {before, *_stamps(call, token, after)}
-    word = "absent" if held.stamp in known else "applied"
-    return looked(call, "staged", word, f"{place.title} was written, {_STAMP}{held.stamp}")
+    return looked(
+        call,
+        "staged",
+        word_for(held.stamp not in known),
+        f"{place.title} was written, {_STAMP}{held.stamp}",
+    )
 
 
 def write_env_file(call: Call, *, sink: str, source: str | None) -> str:
@@ -252,7 +256,7 @@ def check_targets(call: Call, *, record: str, targets: str) -> Report:
         f"{found[0].name} is one record for {', '.join(found[0].targets)}, "
         f"{_STAMP}{found[0].updated_ms or ''}"
     )
-    return looked(call, "targets", "applied" if same else "absent", said)
+    return looked(call, "targets", word_for(same), said)
 
 
 def scope_of(call: Call, place: Place) -> str | None:
@@ -426,7 +430,7 @@ def _stamps(call: Call, token: str, steps: tuple[str, ...]) -> list[str]:
 
 
 def _own(call: Call, *words: str) -> Command:
-    return Command(("opsctl", "rotate-keys", *words, "--env", call.name, "--quiet"))
+    return Command((LOOK, "rotate-keys", *words, "--env", call.name, "--quiet"))
 
 
 def _path(call: Call, place: Place) -> Path:

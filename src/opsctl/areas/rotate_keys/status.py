@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from opsctl.adapters.supabase_keys import ApiKey, SupabaseKeys
 from opsctl.areas.rotate_keys.rotations import Rotation, read_rotations, unended
+from opsctl.areas.rotate_keys.signing import unended_signing
 from opsctl.areas.rotate_keys.sinks import Held, places_of, read_place
 from opsctl.areas.rotate_keys.sources import supabase_of
 from opsctl.core.errors import OpsError
@@ -45,6 +46,7 @@ def report_status(call: Call, *, places: bool) -> Report:
             )
     for each in rotations:
         findings += _unfinished(each, keys, legacy)
+        findings += _signing(call, each)
     findings += [_own_age(call, name.name, rotations, now)
                  for name in call.environment.rotation.keys]  # fmt: skip
     tables = [_key_table(keys, legacy, now)] if keys else []
@@ -95,6 +97,22 @@ def _unfinished(each: Rotation, keys: Sequence[ApiKey], legacy: bool | None) -> 
             hint="opsctl rotate-keys revoke",
         )
         for old in left
+    ]
+
+
+def _signing(call: Call, each: Rotation) -> list[Finding]:
+    facts = each.run.facts.get("signing")
+    old = unended_signing(call, facts) if facts and not each.stopped else None
+    if old is None:
+        return []
+    return [
+        Finding(
+            "old-key-works",
+            f"The old {old.algorithm} signing key was replaced and makes tokens good still",
+            Status.FAILED,
+            evidence=f"{old.id}, replaced by run {each.run.id}",
+            hint="opsctl rotate-keys revoke, once its tokens are over",
+        )
     ]
 
 
