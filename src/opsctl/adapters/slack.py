@@ -143,7 +143,10 @@ class SlackChannel:
         token = resolve_secret(self._reference)
         for attempt in range(_LIMITED):
             try:
-                with httpx.Client(follow_redirects=False, timeout=_TIMEOUT_S) as client:
+                verify = self._api.startswith("https://")  # certificates take 30 ms to load
+                with httpx.Client(
+                    follow_redirects=False, timeout=_TIMEOUT_S, verify=verify
+                ) as client:
                     response = client.request(
                         "GET" if body is None else "POST",
                         f"{self._api}/{method}",

@@ -83,7 +83,10 @@ class OwnStatusPage:
         key = resolve_secret(self._reference)
         for attempt in range(_ATTEMPTS):
             try:
-                with httpx.Client(follow_redirects=False, timeout=_TIMEOUT_S) as client:
+                verify = self._url.startswith("https://")  # certificates take 30 ms to load
+                with httpx.Client(
+                    follow_redirects=False, timeout=_TIMEOUT_S, verify=verify
+                ) as client:
                     response = client.request(
                         method, self._url + path, json=body,
                         headers={"Authorization": f"OAuth {key}"},
