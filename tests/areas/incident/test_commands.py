@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shlex
 import sqlite3
 import time
@@ -204,6 +205,37 @@ def test_evidence_is_copied_hashed_and_read_only(
     assert ["ok", "failed"] == [each["status"] for each in changed["findings"]]
     assert "app.log" in kept[0].name
     assert "/" not in kept[1].name
+
+
+def test_an_assessment_says_who_must_respond_and_changes_what_is_open(world: World) -> None:
+    no = ("--no-down", "--no-data-lost", "--no-breach", "--no-major", "--minor")
+    _, alone = world.opsctl("assess", *no)
+    opened(world, at=time.time(), severity="P2")
+    _, same = world.opsctl("assess", *no)
+    code, graver = world.opsctl("assess", "--breach", "--dry-run")
+    plan = graver["data"]["plan"]
+
+    assert ("P2", ["Ann"]) == (
+        alone["data"]["severity"], [each["name"] for each in alone["data"]["contacts"]]
+    )  # fmt: skip
+    assert "P2" == same["data"]["severity"]
+    assert 0 == code
+    assert "Make INC-20261126-test P0, it was P2" == plan["title"]
+    # It is a security incident now, and the public is told nothing unasked.
+    assert ["record", "tell", "slack-upkeep"] == [
+        step["id"].partition(":")[0] for step in plan["steps"]
+    ]
+
+
+def test_an_escalation_calls_the_next_contact_and_mentions_them(world: World) -> None:
+    opened(world, at=time.time())
+
+    _, next_one = world.opsctl("escalate", "--reason", "No progress", "--dry-run")
+    _, security = world.opsctl("escalate", "--reason", "A key", "--to", "security", "--dry-run")
+
+    assert "Escalate INC-20261126-test to Eve +49 30 2" == next_one["data"]["plan"]["title"]
+    assert "Escalate INC-20261126-test to Sam sam@example.com" == security["data"]["plan"]["title"]
+    assert "statuspage" not in json.dumps(next_one["data"]["plan"]["steps"])
 
 
 def test_a_resolve_that_tells_nobody_takes_the_reminders_back_all_the_same(world: World) -> None:
