@@ -68,7 +68,7 @@ def test_a_holder_that_is_killed_is_taken_over_by_another_machine(
 
     def kill(number: int) -> int:
         world = worlds[number]
-        options = ("-o", "/dev/null", "-e", "trace=sendto",
+        options = ("-o", str(world.folder / "trace"), "-e", "trace=sendto",
                    "-e", f"inject=sendto:signal=SIGKILL:when={number}")  # fmt: skip
         code, _ = world.drive("start", "ann@laptop", prefix=strace(*options))
         world.finish()
@@ -89,7 +89,7 @@ def test_a_holder_that_is_stopped_notices_that_it_was_taken_over(
 
     def stop(number: int) -> int:
         world = worlds[number]
-        options = ("-o", "/dev/null", "-e", "trace=sendto",
+        options = ("-o", str(world.folder / "trace"), "-e", "trace=sendto",
                    "-e", f"inject=sendto:signal=SIGSTOP:when={number}")  # fmt: skip
         first = world.begin("start", "ann@laptop", prefix=strace(*options))
         stopped = wait_until_stopped(first.pid)

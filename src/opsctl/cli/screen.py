@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 def write_result(text: str, *, output: Path | None) -> None:
     """Write a command's result to stdout, or atomically to the file `output`.
 
+    What is no regular file is written into and stays what it is: a new file in the place of
+    /dev/null or of a pipe would break every other program. A link stays, too.
+
     Raises OpsError `output-failed` (exit 2) where the file cannot be written. A closed or full
     stdout raises OSError, which the front door turns into an exit code.
     """
@@ -28,6 +31,11 @@ def write_result(text: str, *, output: Path | None) -> None:
     import tempfile
 
     try:
+        if output.exists() and not output.is_file():
+            # A device or a pipe is written to: for root, a file would take the place of /dev/null.
+            with output.open("w", encoding="utf-8") as file:
+                file.write(text)
+            return
         descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
         temporary = output.with_name(os.path.basename(name))  # noqa: PTH119 - a plain word
         try:
