@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from opsctl.sandbox.plane import Answered, Asked
+from opsctl.sandbox.plane import Asked
 
 from .conftest import SECRET, RotationWorld
 
@@ -129,10 +129,10 @@ def test_an_emergency_ends_the_old_keys_first_and_says_what_breaks(world: Rotati
     done = world.opsctl("rotate-keys", "supabase", "--emergency", "--confirm", "production",
                         "--compromised", "--quiet")  # fmt: skip
 
-    steps = [each["id"] for each in plan.json["data"]["steps"]]
+    steps = [each["id"] for each in plan.json["data"]["plan"]["steps"]]
     assert steps.index("end-secret") < steps.index("stage-vercel:production:" + SECRET)
-    assert any("FIRST" in note for note in plan.json["data"]["notes"])
-    assert 2 == len(plan.json["data"]["losses"])
+    assert any("FIRST" in note for note in plan.json["data"]["plan"]["notes"])
+    assert 2 == len(plan.json["data"]["plan"]["losses"])
     assert (5, "name-required") == (refused.exit, refused.json["error"]["code"])
     assert 0 == done.exit, done.stderr
     assert {"default"} & {each["name"] for each in world.supabase.keys} == set()
@@ -202,13 +202,12 @@ def writes_of(world: RotationWorld) -> list[Asked]:
 
 def test_a_key_of_the_same_name_is_not_taken_for_ours(world: RotationWorld) -> None:
     """What was not made is not undone: a conflict stops the run, and nothing is lost."""
-    world.supabase.fail("/api-keys", Answered(409, {"message": "exists"}), times=0)
     world.supabase.inject("refused", "/api-keys", method="POST", status=409)
 
     stopped = rotate(world)
 
     assert 3 == stopped.exit
-    assert "Nothing was changed" in stopped.json["data"]["error"]["what"]
+    assert "Nothing was changed" in stopped.json["error"]["what"]
     assert "" == world.new_name
 
 
