@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,3 +105,37 @@ def test_a_plan_that_is_only_shown_is_written_too(world: World) -> None:
     assert first
     assert told.exit == 0, told.text
     assert told.document["data"]["plan"]["title"] in (world.root / "p.md").read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+@pytest.mark.parametrize("option", ["--output", "--also"])
+def test_a_pipe_stays_a_pipe(folder: Path, option: str) -> None:
+    """As root a new file would take the place of /dev/null itself, for every program there is."""
+    os.mkfifo(folder / "pipe")
+    heard: list[str] = []
+    listener = threading.Thread(target=lambda: heard.append((folder / "pipe").read_text()))
+    listener.start()
+    given = ["--output", "pipe", "--format", "json"] if option == "--output" else [
+        "--also", "json=pipe"]  # fmt: skip
+    code = run(["doctor", "--offline", *given])
+    listener.join(timeout=20)
+
+    assert code == 0
+    assert (folder / "pipe").is_fifo()
+    assert json.loads(heard[0])["command"] == "doctor check"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_link_stays_a_link(folder: Path) -> None:
+    (folder / "target").write_text("old")
+    (folder / "link").symlink_to("target")
+    code = run(["doctor", "--offline", "--also", "json=link"])
+
+    assert code == 0
+    assert (folder / "link").is_symlink()
+    assert json.loads((folder / "target").read_text())["command"] == "doctor check"
+
+
+def test_a_directory_is_no_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor", "--offline", "--also", f"json={folder}"]) == 2
+    assert "output-failed" in capsys.readouterr().err

@@ -36,6 +36,8 @@ def write_result(text: str, *, output: Path | None) -> None:
             with output.open("w", encoding="utf-8") as file:
                 file.write(text)
             return
+        if output.is_symlink():
+            output = output.resolve()
         descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
         temporary = output.with_name(os.path.basename(name))  # noqa: PTH119 - a plain word
         try:
