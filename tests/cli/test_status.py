@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from first_run import World, first_run_world
+from opsctl.adapters.supabase_keys import SupabaseKeys
+from opsctl.core.settings import Settings
 from opsctl.engine.store import SqliteJournal
 
 
@@ -38,7 +40,8 @@ def test_one_look_says_how_everything_stands_and_leaves_nothing(world: World) ->
     parts = told.document["data"]["parts"]
 
     assert list(parts) == [
-        "health", "deployment", "migrations", "backups", "runs", "incidents", "maintenance"
+        "health", "deployment", "migrations", "backups", "runs", "rotations",
+        "incidents", "maintenance",
     ]  # fmt: skip
     assert parts["deployment"]["pushes_go_live"] is True
     assert parts["deployment"]["commit"] == "a" * 40
@@ -132,6 +135,29 @@ def test_an_unfinished_run_is_named_until_it_is_undone(world: World) -> None:
     assert told.checks["runs"]["hint"] == f"opsctl runs resume {run}"
     assert told.document["data"]["parts"]["runs"]["unfinished"][0]["command"] == "rotate secret"
     assert after.checks["runs"]["title"] == "Runs: none is unfinished"
+
+
+def test_a_key_that_was_replaced_and_works_still_is_said(world: World) -> None:
+    settings = Settings.model_validate_json((world.root / "opsctl.yaml").read_text())
+    supabase = settings.environments["test"].supabase
+    assert supabase is not None
+    keys = SupabaseKeys(supabase).keys()
+    old = next(each for each in keys if each.kind == "secret")
+    plan = {"command": "rotate-keys supabase", "environment": "test", "title": "Rotate",
+            "facts": {"token": "t1", "old": [
+                {"kind": "secret", "id": old.id, "name": old.name},
+                {"kind": "secret", "id": "gone", "name": "gone"},
+            ]}}  # fmt: skip
+    journal = SqliteJournal(world.root / ".opsctl" / "state.db")
+    run = "20260101-000000-aaaa"
+    journal.append(run, "planned", step=None, actor="anna",
+                   data={"plan": plan, "sha256": "0" * 64})  # fmt: skip
+    journal.append(run, "finished", step=None, actor="anna", data={})
+    journal.close()
+    told = world.opsctl("status", "--env", "test")
+
+    assert told.checks["rotations"]["title"] == "Rotations: 1 replaced key works still"
+    assert told.document["data"]["parts"]["rotations"]["unended"] == [old.name]
 
 
 def test_a_window_and_an_incident_are_shown(world: World) -> None:

@@ -39,6 +39,7 @@ def parts_of(call: Call) -> dict[str, Callable[[], Part]]:
         parts["migrations"] = lambda: migrations(call)
         parts["backups"] = lambda: backups(call)
     parts["runs"] = lambda: runs(call)
+    parts["rotations"] = lambda: rotations(call)
     parts["incidents"] = lambda: incidents(call)
     parts["maintenance"] = lambda: maintenance(call)
     return parts
@@ -202,6 +203,39 @@ def runs(call: Call) -> Part:
         for run in stopped
     ]
     return Part(tuple(findings) or (Finding("runs", "Runs: none is unfinished", Status.OK),), data)
+
+
+def rotations(call: Call) -> Part:
+    """Name the keys that a rotation replaced and that work still; a stopped one is a run."""
+    from opsctl.areas.rotate_keys.rotations import read_rotations, unended
+
+    known = [each for each in read_rotations(call) if each.old]
+    supabase = call.environment.supabase
+    left: list[str] = []
+    if known and supabase is not None:
+        from opsctl.adapters.rest import Patience
+        from opsctl.adapters.supabase_keys import SupabaseKeys
+
+        api = SupabaseKeys(supabase, patience=Patience(attempts=1))
+        keys, legacy = api.keys(), api.legacy_enabled()
+        left = [str(old.get("name")) for each in known for old in unended(each, keys, legacy)]
+    data = {"rotations": len(known), "unended": left}
+    if not left:
+        return Part((Finding("rotations", "Rotations: no replaced key works", Status.OK),), data)
+    title = f"Rotations: {len(left)} replaced key{'s work' if len(left) > 1 else ' works'} still"
+    return Part(
+        (
+            Finding(
+                "rotations",
+                title,
+                Status.FAILED,
+                Severity.WARNING,
+                evidence=_some(left),
+                hint="opsctl rotate-keys status; then opsctl rotate-keys revoke",
+            ),
+        ),
+        data,
+    )
 
 
 def incidents(call: Call) -> Part:
