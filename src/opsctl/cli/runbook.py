@@ -179,10 +179,9 @@ def outcome(
     from opsctl.cli.runbook_plan import outcome_of
     from opsctl.core.report import Status
 
-    engine = _engine(call)
-    step_events, began = _traces(engine, mark)
+    step_events, began = _traces(call, mark)
     if undone:
-        undoing = [each for each in engine.runs() if each.undoes in began]
+        undoing = [each for each in _engine(call).runs() if each.undoes in began]
         word, why = outcome_of(mark, (), [each.state for each in undoing], acts=False)
         if not began:
             word, why = "applied", f"{mark} left nothing to undo"
@@ -207,8 +206,7 @@ def outcome(
 @app.command(hidden=True)
 def take_back(call: Call, mark: Mark) -> Plan:
     """Undo the run that a runbook's step began."""
-    engine = _engine(call)
-    finished = [run for run, state in _traces(engine, mark)[1].items() if state == "finished"]
+    finished = [run for run, state in _traces(call, mark)[1].items() if state == "finished"]
     if not finished:
         raise OpsError(
             f"The step {mark} began no run that is finished",
@@ -216,23 +214,26 @@ def take_back(call: Call, mark: Mark) -> Plan:
             hint="opsctl runs list",
             code="nothing-to-undo",
         )
-    return engine.undo_plan(finished[-1])
+    return _engine(call).undo_plan(finished[-1])
 
 
-def _traces(engine: Engine, mark: str) -> tuple[list[dict[str, object]], dict[str, str]]:
+def _traces(call: Call, mark: str) -> tuple[list[dict[str, object]], dict[str, str]]:
     """Return (the step's events in its runbook's run, the runs that it began and their states)."""
+    from opsctl.cli.state_seam import open_journal
+
     token, _, step = mark.partition(".")
+    states = {run.run: run.state for run in _engine(call).runs()}
+    books: set[str] = set()
     events: list[dict[str, object]] = []
     began: dict[str, str] = {}
-    for run in engine.runs():
-        of_run = engine.events(run.run)
-        facts = of_run[0].data.get("plan", {}).get("facts", {})
-        if facts.get("token") == token and "runbook" in facts:
-            events += [
-                {"kind": event.kind, "data": event.data} for event in of_run if event.step == step
-            ]
-        if any(each.kind == "approved" and each.data.get("within") == mark for each in of_run):
-            began[run.run] = run.state
+    for event in open_journal(call.state).events():
+        facts = event.data.get("plan", {}).get("facts", {}) if event.kind == "planned" else {}
+        if "runbook" in facts and facts.get("token") == token:
+            books.add(event.run)
+        elif event.kind == "approved" and event.data.get("within") == mark:
+            began[event.run] = states[event.run]
+        elif event.step == step and event.run in books:
+            events.append({"kind": event.kind})
     return events, began
 
 
