@@ -261,6 +261,40 @@ def test_every_tool_can_be_judged() -> None:
         assert judge(tool.name, "999.0.0").why
 
 
+def test_a_time_that_is_no_number_is_a_wrong_call(world: World) -> None:
+    for command in ("doctor", "status"):
+        assert world.opsctl(command, "--env", "test", "--within", "nan").exit == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other process ids")
+def test_a_program_that_hangs_is_not_left_behind(tmp_path: Path) -> None:
+    """The secret's command writes down who it is, and never ends."""
+    script = tmp_path / "hang"
+    script.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    script.chmod(0o755)
+    (tmp_path / "opsctl.yaml").write_text(
+        f"environments: {{a: {{vercel: {{project: web, token: 'cmd:{script}'}}}}}}\n"
+    )
+    argv = [sys.executable, "-m", "opsctl", "status", "--within", "2", "--format", "json"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    pid = int((tmp_path / "pid").read_text())
+
+    assert done.returncode == 3
+    assert "deployment" in json.loads(done.stdout)["data"]["unknown"]
+    with pytest.raises(ProcessLookupError):
+        _wait_until_gone(pid)
+
+
+def _wait_until_gone(pid: int) -> None:
+    """Raise ProcessLookupError once a process is gone, which takes the system a moment."""
+    for _ in range(50):
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat")
+        if stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            raise ProcessLookupError
+        time.sleep(0.05)
+
+
 def test_a_look_that_is_late_is_told_from_one_that_failed() -> None:
     stop = threading.Event()
     answers = at_once(

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from opsctl.core.errors import OpsError
+
 T = TypeVar("T")
 
 
@@ -29,8 +31,15 @@ def at_once(looks: Mapping[str, Callable[[], T]], *, within_s: float) -> dict[st
     """Return what each look came to, in order; those not back `within_s` seconds are late.
 
     A late one goes on in a thread that does not keep the program from ending. A look returns
-    something else than None.
+    something else than None. Raises OpsError `usage` (exit 2) for a time that is no number.
     """
+    if within_s != within_s:
+        raise OpsError(
+            "The time limit was not understood",
+            why=f"{within_s} is no number of seconds",
+            hint="--within 5",
+            code="usage",
+        )
     answers: dict[str, Answer[T]] = {}
     began = time.monotonic()
 

@@ -6,6 +6,7 @@ a process group of their own, so that a time-out ends their children too.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -125,9 +126,11 @@ def run_program(
             exit=Exit.UNKNOWN,
         ) from None
     try:
-        if on_stderr is not None:
-            return _follow(child, on_stderr, timeout_s=timeout_s)
-        out, err = child.communicate(None if stdin is None else stdin.encode(), timeout=timeout_s)
+        with _not_left_behind(child):
+            if on_stderr is not None:
+                return _follow(child, on_stderr, timeout_s=timeout_s)
+            given = None if stdin is None else stdin.encode()
+            out, err = child.communicate(given, timeout=timeout_s)
     except subprocess.TimeoutExpired:
         _end(child)
         raise OpsError(
@@ -222,12 +225,34 @@ def _follow(
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
+    _kill(child)
+    child.communicate()
+
+
+@contextlib.contextmanager
+def _not_left_behind(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Have a program end with this process, should that not wait for the thread it runs in."""
+    if threading.current_thread() is threading.main_thread():
+        yield
+        return
+
+    def end() -> None:
+        if child.poll() is None:
+            _kill(child)
+
+    atexit.register(end)
+    try:
+        yield
+    finally:
+        atexit.unregister(end)
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             child.kill()
         else:
             os.killpg(child.pid, signal.SIGKILL)
-    child.communicate()
 
 
 def start_daemon(argv: Sequence[str], *, log: str, cwd: str) -> int:
