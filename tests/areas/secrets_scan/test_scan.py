@@ -279,11 +279,12 @@ def test_rules_of_the_settings_are_matched(scan: Scanning, tmp_path: Path) -> No
     assert [(each["rule"], each["column"]) for each in done.secrets] == [("acme-token", 8)]
 
 
+@pytest.mark.parametrize("pattern", [r"\bACME-[0-9]{5}-QRS\b", r"\b\QACME-\E[0-9]{5}-QRS"])
 def test_a_rule_of_the_settings_matches_in_the_middle_of_a_text(
-    scan: Scanning, tmp_path: Path
+    scan: Scanning, tmp_path: Path, pattern: str
 ) -> None:
     write(tmp_path / "a.txt", "one\nkey='ACME-73918-QRS', x\nxACME-73918-QRS\ntwo\n")
-    rule = "{id: acme, description: Acme, pattern: '\\bACME-[0-9]{5}-QRS\\b'}"
+    rule = f"{{id: acme, description: Acme, pattern: '{pattern}'}}"
     write(tmp_path / "opsctl.yaml", f"secrets_scan: {{rules: [{rule}]}}\n")
 
     assert [(each["line"], each["column"]) for each in scan().secrets] == [(2, 6)]

@@ -22,6 +22,7 @@ FOLDER = os.path.join(os.path.dirname(__file__), "rules")  # noqa: PTH118, PTH12
 FILES = ("stack", "providers", "generic")
 SEVERITIES = ("critical", "high", "medium")
 
+_MOST_REACH = 8192
 _LEFT = r"(?:^|[^A-Za-z0-9_]|\\[nrt]|%[0-9A-Fa-f]{2})"
 _RIGHT = r"(?![A-Za-z0-9])"
 _BETWEEN = (
@@ -62,6 +63,13 @@ class Rule:
     """Only in files whose path matches."""
     user: bool = False
     """Whether it comes from the settings: matched by RE2, never by `re`."""
+    reach: int = 0
+    """How many bytes the longest of its shortest matches has; made with the rule, and kept."""
+
+    def __post_init__(self) -> None:
+        """Find the reach, which takes a third of making a rule ready, where it is not known."""
+        if not self.reach:
+            object.__setattr__(self, "reach", _reach(self.trigger))
 
     @property
     def trigger(self) -> str:
@@ -82,12 +90,6 @@ class Rule:
         if "(?P<secret>" not in whole:
             whole = f"(?P<secret>{whole})"
         return f"{_LEFT}{whole}{_RIGHT}" if self.edges else whole
-
-    @property
-    def reach(self) -> int:
-        """How many bytes the longest of its shortest matches has."""
-        parser: Any = re._parser  # type: ignore[attr-defined]
-        return min(int(parser.parse(self.trigger).getwidth()[1]), 8192)
 
     @property
     def rank(self) -> int:
@@ -158,7 +160,9 @@ def _entries(source: Mapping[str, bytes]) -> list[dict[str, Any]]:
 
 def _rule(data: Mapping[str, Any]) -> Rule:
     known = {field.name for field in fields(Rule)}
-    given = {key: value for key, value in data.items() if key not in ("match", "clean", "in")}
+    given = {
+        key: value for key, value in data.items() if key not in ("match", "clean", "in", "reach")
+    }
     if unknown := given.keys() - known:
         raise OpsError(
             f"The rule {data.get('id')} has unknown keys",
@@ -168,6 +172,15 @@ def _rule(data: Mapping[str, Any]) -> Rule:
         )
     given["keywords"] = tuple(given["keywords"])
     return Rule(**given)
+
+
+def _reach(trigger: str) -> int:
+    parser: Any = re._parser  # type: ignore[attr-defined]
+    try:
+        return min(int(parser.parse(trigger).getwidth()[1]), _MOST_REACH)
+    except re.error:
+        # RE2 and Hyperscan know what `re` does not, such as \Q...\E.
+        return _MOST_REACH
 
 
 def _open_groups(pattern: str) -> int:
