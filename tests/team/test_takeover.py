@@ -7,7 +7,6 @@ PostgreSQL is a real one.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -36,8 +35,8 @@ def strace(*options: str) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def sends(
     postgres: ScratchServer, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> list[int]:
-    """Return the numbers of the messages that a run sends to the server."""
+) -> list[tuple[bool, int]]:
+    """Return the numbers of a run's messages to the server, and which of them asks for the lease."""
     folder = tmp_path_factory.mktemp("sends")
     world = World(folder / "run", postgres.create_database(template=template), lease_s=30.0)
     trace = folder / "trace"
@@ -46,9 +45,9 @@ def sends(
     )
     assert (code, said) == (0, "")
     world.prove("the first run")
-    count = len(re.findall(r"sendto\(", trace.read_text()))
-    assert count >= 30
-    return list(range(1, count + 1))
+    lines = [line for line in trace.read_text().splitlines() if "sendto(" in line]
+    assert len(lines) >= 30
+    return [("opsctl.take_" in line, number) for number, line in enumerate(lines, start=1)]
 
 
 def in_parallel(work: Callable[[int], int], numbers: list[int]) -> int:
@@ -61,9 +60,9 @@ def sample(numbers: list[int], soak: bool, few: int) -> list[int]:
 
 
 def test_a_holder_that_is_killed_is_taken_over_by_another_machine(
-    tmp_path: Path, team: Callable[[], str], sends: list[int], soak: bool
+    tmp_path: Path, team: Callable[[], str], sends: list[tuple[bool, int]], soak: bool
 ) -> None:
-    chosen = sample(sends, soak, 4)
+    chosen = sample([number for _, number in sends], soak, 4)
     worlds = {number: World(tmp_path / f"run{number}", team()) for number in chosen}
 
     def kill(number: int) -> int:
@@ -82,20 +81,22 @@ def test_a_holder_that_is_killed_is_taken_over_by_another_machine(
 
 
 def test_a_holder_that_is_stopped_notices_that_it_was_taken_over(
-    tmp_path: Path, team: Callable[[], str], sends: list[int], soak: bool
+    tmp_path: Path, team: Callable[[], str], sends: list[tuple[bool, int]], soak: bool
 ) -> None:
-    chosen = sample(sends, soak, 4)
+    # Who is stopped before it holds anything begins a run of its own when it is woken.
+    first = next(number for asks, number in sends if asks)
+    chosen = sample([number for _, number in sends if number >= first], soak, 4)
     worlds = {number: World(tmp_path / f"run{number}", team()) for number in chosen}
 
     def stop(number: int) -> int:
         world = worlds[number]
         options = ("-o", str(world.folder / "trace"), "-e", "trace=sendto",
                    "-e", f"inject=sendto:signal=SIGSTOP:when={number}")  # fmt: skip
-        first = world.begin("start", "ann@laptop", prefix=strace(*options))
-        stopped = wait_until_stopped(first.pid)
+        holder = world.begin("start", "ann@laptop", prefix=strace(*options))
+        stopped = wait_until_stopped(holder.pid)
         world.finish()
         before = world.effects
-        out = let_go_on(first, stopped)
+        out = let_go_on(holder, stopped)
         time.sleep(0.2)
         if before != world.effects:
             raise Lost(f"stopped at {number}: it went on, {world.effects}")

@@ -158,11 +158,16 @@ class Lease:
         if not self._renew(self._server, for_s + self._lease_s, beat=False):
             raise lease_lost(self.fence.environment, self._lost)
 
+    @property
+    def latest_start(self) -> float:
+        """Until when something may begin that takes as long as was ensured, on `_clock`."""
+        return self._ends_at - self._needed_s
+
     def check(self) -> None:
         """Raise OpsError `lease-lost` where it may not last as ensured; asks nobody."""
         if self._lost:
             raise lease_lost(self.fence.environment, self._lost)
-        if _clock() + self._needed_s > self._ends_at:
+        if _clock() > self.latest_start:
             raise lease_lost(
                 self.fence.environment, "this process stood still for longer than it lasts"
             )

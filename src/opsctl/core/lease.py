@@ -46,6 +46,13 @@ class Held(Protocol):
     def ensure(self, for_s: float) -> None:
         """See to it that it stays held for so long, in s. Raises OpsError `lease-lost`."""
 
+    @property
+    def latest_start(self) -> float | None:
+        """Until when something may begin that takes as long as was ensured; None: at any time.
+
+        In seconds on the boot's clock, which also runs while the machine sleeps.
+        """
+
     def check(self) -> None:
         """Raise OpsError `lease-lost` where it may not last for what was ensured; asks nobody."""
 

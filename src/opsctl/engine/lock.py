@@ -55,6 +55,7 @@ class HeldFile:
     """A lock of the kernel's: it is held for as long as its holder lives."""
 
     fence: Fence | None = None
+    latest_start: float | None = None
 
     def __init__(self, holder: Holder) -> None:
         self.holder = holder

@@ -11,8 +11,11 @@ from urllib.parse import quote
 
 from opsctl.core.action import Action, Command, Expect, Manual, Probe, Query, Request
 from opsctl.core.errors import OpsError
+from opsctl.core.lease import Held
 from opsctl.core.process import run_on_terminal, run_program
 from opsctl.core.secrets import resolve_secret, without_secrets
+from opsctl.core.trust import trusted
+from opsctl.engine.last_moment import begun_in_time, was_too_late
 
 _LOCK_STATES = ("55P03", "40P01", "55006")
 """lock_not_available, deadlock_detected, object_in_use (a database with somebody in it): the
@@ -36,23 +39,25 @@ class Answer:
     row: tuple[Any, ...] = ()
 
 
-def perform(action: Action, *, waiting: Callable[[str], None]) -> Answer:
+def perform(action: Action, *, waiting: Callable[[str], None], held: Held | None = None) -> Answer:
     """Perform an action. Raises ActionFailed or OutcomeUnknown; `waiting` hears of retries.
+
+    What is `held` is looked at again at the last moment before there is an effect.
 
     A Command that exits with another code than it may has failed with an unknown effect,
     unless the code says that nothing was changed: programs do part of their work and then fail.
     """
     if isinstance(action, Query):
-        return _query(action, waiting)
+        return _query(action, waiting, held)
     if isinstance(action, Command):
-        answer = _command(action)
+        answer = _command(action, held)
         if answer.code not in action.accepts:
             said = ": ".join(part for part in (f"exit code {answer.code}", _end_of(answer.text))
                              if part)  # fmt: skip
             raise (ActionFailed if answer.code in action.refuses else OutcomeUnknown)(said)
         return answer
     if isinstance(action, Request):
-        answer = _request(action)
+        answer = _request(action, held)
         if answer.code >= 500:
             raise OutcomeUnknown(f"the server answered {answer.code}")
         if not 200 <= answer.code < 300:
@@ -117,12 +122,12 @@ def _mismatch(expect: Expect, answer: Answer, *, of_program: bool) -> str:
     return ""
 
 
-def _query(action: Query, waiting: Callable[[str], None]) -> Answer:
+def _query(action: Query, waiting: Callable[[str], None], held: Held | None = None) -> Answer:
     url = resolve_secret(action.database)
     pause_s = action.lock_pause_s
     for attempt in range(1, max(action.lock_attempts, 1) + 1):
         try:
-            return _transaction(action, url)
+            return _transaction(action, url, held)
         except _LockBusy as error:
             if attempt >= action.lock_attempts:
                 raise ActionFailed(
@@ -138,7 +143,7 @@ class _LockBusy(Exception):
     """The lock time-out was reached; the transaction was rolled back."""
 
 
-def _transaction(action: Query, url: str) -> Answer:
+def _transaction(action: Query, url: str, held: Held | None) -> Answer:
     import psycopg
 
     if ":6543/" in url:
@@ -156,6 +161,7 @@ def _transaction(action: Query, url: str) -> Answer:
         row: Sequence[Any] = ()
         if not action.transaction:
             for statement in action.statements:
+                _still(held)
                 committing = True
                 row = _first_row(connection.execute(statement.encode()))
             return Answer(0, "", tuple(row))
@@ -165,6 +171,7 @@ def _transaction(action: Query, url: str) -> Answer:
         connection.execute(f"SET LOCAL statement_timeout = {statement_ms:.0f}".encode())
         for statement in action.statements:
             row = _first_row(connection.execute(statement.encode()))
+        _still(held)
         committing = not action.read_only
         connection.execute("COMMIT")
     except psycopg.Error as error:
@@ -178,6 +185,12 @@ def _transaction(action: Query, url: str) -> Answer:
     finally:
         connection.close()
     return Answer(0, "", tuple(row))
+
+
+def _still(held: Held | None) -> None:
+    """Raise OpsError `lease-lost` where another may be at work by now."""
+    if held is not None:
+        held.check()
 
 
 def _first_row(cursor: Any) -> Sequence[Any]:
@@ -197,18 +210,19 @@ def _safe_message(error: Any, url: str) -> str:
     return without_secrets(f"{text} [{error.sqlstate}]", [url])
 
 
-def _command(action: Command) -> Answer:
+def _command(action: Command, held: Held | None = None) -> Answer:
     env = dict(action.env)
     values = []
     for variable, reference in action.secrets:
         env[variable] = resolve_secret(reference)
         values.append(env[variable])
+    _still(held)
     try:
         if action.terminal:
             code = run_on_terminal(action.argv, env=env, cwd=action.cwd, timeout_s=action.timeout_s)
             return Answer(code, "")
         done = run_program(
-            action.argv,
+            begun_in_time(action.argv, held.latest_start if held is not None else None),
             env=env,
             cwd=action.cwd,
             stdin=action.stdin,
@@ -218,12 +232,19 @@ def _command(action: Command) -> Answer:
         if error.code == "tool-timeout":
             raise OutcomeUnknown(error.why) from None
         raise ActionFailed(f"{error.what}: {error.why}") from None
+    if was_too_late(done):
+        raise ActionFailed("the lease was over before the program began")
     text = "\n".join(part for part in (done.stdout, done.stderr) if part)
     return Answer(done.exit_code, without_secrets(text, values))
 
 
-def _request(action: Request) -> Answer:
+def _request(action: Request, held: Held | None = None) -> Answer:
     import httpx
+
+    def trace(event: str, info: object) -> None:
+        # Once connected, which may take its time.
+        if event.endswith("send_request_headers.started"):
+            _still(held)
 
     headers = dict(action.headers)
     values = []
@@ -233,8 +254,12 @@ def _request(action: Request) -> Answer:
     url, body, filled = _filled(action)
     values += filled
     try:
-        with httpx.Client(follow_redirects=False, timeout=action.timeout_s) as client:
-            response = client.request(action.method, url, headers=headers, content=body)
+        with httpx.Client(
+            follow_redirects=False, timeout=action.timeout_s, verify=trusted()
+        ) as client:
+            response = client.request(
+                action.method, url, headers=headers, content=body, extensions={"trace": trace}
+            )
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
         raise ActionFailed(f"{action.url} was not reached: {type(error).__name__}") from None
     except httpx.HTTPError as error:

@@ -437,7 +437,11 @@ class Engine:
             raise TypeError(f"step {step.id} has no action")
         self._intend(run, step)
         try:
-            answer = perform(step.action, waiting=lambda text: self._watcher.waiting(step, text))
+            answer = perform(
+                step.action,
+                waiting=lambda text: self._watcher.waiting(step, text),
+                held=self._held,
+            )
         except (ActionFailed, OpsError) as error:
             detail = f"{error.what}: {error.why}" if isinstance(error, OpsError) else str(error)
             self._write(run, "failed", step=step.id, data={"detail": detail})
