@@ -5,16 +5,15 @@ Redirects are not followed, and no page of another origin is: the token would go
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.secrets import resolve_secret, without_secrets
+from opsctl.core.trust import trusted
 
 _TIMEOUT_S = 15.0
 _TOTAL_S = 60.0
@@ -139,13 +138,6 @@ class Rest:
         what = f"{self.name} could not be asked"
         return OpsError(what, why=why, hint=hint, code=f"{self.code}-{kind}", exit=Exit.UNKNOWN)
 
-    @cached_property
-    def _trust(self) -> ssl.SSLContext:
-        # Reading the certificates takes longer than many a request.
-        import httpx
-
-        return httpx.create_ssl_context()
-
     def _token(self) -> str:
         if self.token is None:
             raise self.failed("refused", f"the settings have no {self.setting}.token")
@@ -162,7 +154,7 @@ class Rest:
         try:
             with (
                 httpx.Client(
-                    follow_redirects=False, timeout=_TIMEOUT_S, verify=self._trust
+                    follow_redirects=False, timeout=_TIMEOUT_S, verify=trusted()
                 ) as client,
                 client.stream("GET", address, headers=headers) as response,
             ):

@@ -6,6 +6,7 @@ import re
 from urllib.parse import urljoin, urlsplit
 
 from opsctl.core.errors import Exit, OpsError
+from opsctl.core.trust import trusted
 
 _TIMEOUT_S = 20.0
 _MOST_SCRIPTS = 200
@@ -26,7 +27,9 @@ def read_served(url: str) -> dict[str, str]:
 
     found: dict[str, str] = {}
     headers = {"User-Agent": "opsctl", "Cache-Control": "no-cache", "Accept": "*/*"}
-    with httpx.Client(timeout=_TIMEOUT_S, headers=headers, follow_redirects=False) as client:
+    with httpx.Client(
+        timeout=_TIMEOUT_S, headers=headers, follow_redirects=False, verify=trusted()
+    ) as client:
         page = _get(client, url)
         found[url] = page
         scripts = dict.fromkeys(urljoin(url, each) for each in _SCRIPT.findall(page))

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from opsctl.adapters.rest import PATIENCE, Patience, Rest
 from opsctl.core.errors import OpsError
 from opsctl.core.settings import Supabase
+from opsctl.core.trust import trusted
 
 _TIMEOUT_S = 15.0
 _LONGEST_SPAN = timedelta(hours=24)
@@ -56,7 +57,7 @@ def try_key(url: str, key: str, *, secret: bool, browser: bool = False) -> Opene
     if key.startswith("eyJ"):
         headers["Authorization"] = f"Bearer {key}"
     try:
-        with httpx.Client(follow_redirects=False, timeout=_TIMEOUT_S) as client:
+        with httpx.Client(follow_redirects=False, timeout=_TIMEOUT_S, verify=trusted()) as client:
             status = client.get(url.rstrip("/") + path, headers=headers).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Opened("unknown", f"{url} gave no answer: {type(error).__name__}")

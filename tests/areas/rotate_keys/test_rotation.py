@@ -31,6 +31,10 @@ def test_keys_are_replaced_in_every_place_seen_live_and_ended(world: RotationWor
     }  # fmt: skip
     status = world.opsctl("rotate-keys", "status", "--format", "json")
     assert 0 == status.exit, status.stdout
+    back = world.opsctl("rollback", "app", "--to", world.old, "--accept-schema", "--yes",
+                        "--format", "json")  # fmt: skip
+    assert (5, "credentials-changed") == (back.exit, back.json["error"]["code"])
+    assert "DEAD" in back.json["error"]["why"]
     assert "# mine" in (world.root / ".env.local").read_text()
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from opsctl.adapters.journal_runs import JournalRuns
 from opsctl.adapters.supabase_keys import SupabaseKeys
 from opsctl.adapters.vercel import Deployment, Variable, VercelApi
 from opsctl.areas.rollback.app_facts import age
@@ -60,6 +61,7 @@ def judge_credentials(
     credentials = [each for each in changed if _is_credential(each)]
     if any(_LEGACY.search(each.name) for each in credentials):
         notes += _legacy_notes(call)
+    notes += _ended_since(call, target)
     return CredentialFit(
         tuple(_line(each, now_ms=now_ms) for each in credentials),
         tuple(_line(each, now_ms=now_ms) for each in changed if each not in credentials),
@@ -93,6 +95,21 @@ def refusal(fit: CredentialFit, target: Deployment, *, now_ms: int) -> OpsError 
         code="credentials-changed",
         exit=Exit.REFUSED,
     )
+
+
+def _ended_since(call: Call, target: Deployment) -> list[str]:
+    """Return the keys that a rotation has ended since: what was built with them is dead."""
+    return [
+        f"{step.title.replace('End', 'Ended', 1)}: run {run.id} did that after it was built, so "
+        "what it was built with may be DEAD."
+        for run in JournalRuns(call.state).of(call.name)
+        if run.command in ("rotate-keys supabase", "rotate-keys revoke")
+        for id, step in run.steps.items()
+        if id.startswith("end-")
+        and step.state == "done"
+        and step.ended_at is not None
+        and step.ended_at * 1000 > target.created_ms
+    ]
 
 
 def _legacy_notes(call: Call) -> list[str]:

@@ -40,6 +40,8 @@ class Replaced:
     """publishable or secret."""
     old: ApiKey
     places: tuple[tuple[Place, Held], ...]
+    digest: str
+    """SHA-256 of the old value, hexadecimal: by it leaks are found later."""
 
     @property
     def source(self) -> str:
@@ -63,7 +65,9 @@ def choose_replaced(
     `replace` are names, for a kind that has several; `legacy`: anon and service_role are.
     Raises OpsError `no-sinks`, `no-such-key`, `which-key` (exit 2).
     """
-    keys = SupabaseKeys(supabase_of(call)).keys()
+    api = SupabaseKeys(supabase_of(call))
+    keys = api.keys()
+    digests = {(key.kind, key.name): value for value, key in api.hashes().items()}
     found = []
     for kind in kinds:
         places = places_of(call, kind)
@@ -75,9 +79,8 @@ def choose_replaced(
                 code="no-sinks",
             )
         old = _choose(keys, kind, replace, legacy=legacy)
-        found.append(
-            Replaced(kind, old, tuple((place, read_place(call, place)) for place in places))
-        )
+        held = tuple((place, read_place(call, place)) for place in places)
+        found.append(Replaced(kind, old, held, digests.get((old.kind, old.name), "")))
     return tuple(found)
 
 

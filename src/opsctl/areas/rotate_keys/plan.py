@@ -6,7 +6,7 @@ Until the old key is ended everything can be undone: its value can be read again
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from opsctl.adapters.health_watch import what_is_wrong
@@ -312,7 +312,7 @@ def _key_look(call: Call, kind: str, name: str, expect: str) -> Any:
 def _ended(replaced: Sequence[Replaced]) -> list[dict[str, str]]:
     return [
         {"kind": each.old.kind, "name": each.old.name, "id": each.old.id,
-         "prefix": each.old.prefix, "for": each.kind}
+         "prefix": each.old.prefix, "for": each.kind, "sha256": each.digest}
         for each in replaced
     ]  # fmt: skip
 
@@ -359,11 +359,24 @@ def _notes(
             "What was built before has the old keys: once they are ended it cannot be rolled back "
             "to."
         )
+    if revoke or emergency:
+        notes += leak_note(_ended(replaced))
     for each in replaced:
         for place, held in each.places:
             if held.there and not held.digest:
                 notes.append(f"{place.title} cannot be read: that it holds the old key is assumed.")
     return notes
+
+
+def leak_note(old: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return what to look for once keys have ended: the same values elsewhere."""
+    digests = [each["sha256"] for each in old if each.get("sha256")]
+    if not digests:
+        return []
+    words = " ".join(f"--only sha256:{each}" for each in digests)
+    return [
+        f"Afterwards look whether the old values lie about: opsctl secrets-scan --history {words}"
+    ]
 
 
 def _refuse_unproven(call: Call, replaced: Sequence[Replaced]) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opsctl.adapters.supabase_keys import SupabaseKeys
-from opsctl.areas.rotate_keys.plan import drain_steps, end_steps, health_steps, ill_now, live_steps
+from opsctl.areas.rotate_keys.plan import (
+    drain_steps,
+    end_steps,
+    health_steps,
+    ill_now,
+    leak_note,
+    live_steps,
+)
 from opsctl.areas.rotate_keys.rotations import read_rotations, unended
 from opsctl.areas.rotate_keys.signing import end_signing_steps, unended_signing
 from opsctl.areas.rotate_keys.sources import supabase_of
@@ -69,7 +76,7 @@ def plan_revoke(call: Call, *, compromised: bool, reason: str) -> Plan:
         protected=call.environment.protected,
         title=f"End the replaced keys: {', '.join(names)}" if names else "End no key",
         steps=tuple(steps),
-        notes=() if old else ("No rotation has left an old key that works.",),
+        notes=tuple(leak_note(old)) if names else ("No rotation has left an old key that works.",),
         facts={"tokens": tokens, "old": old},
         estimate_s=10.0 + 3.0 * len(steps),
     )
