@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from opsctl.adapters.secret_scanner.variables import PUBLIC_PREFIXES
+from opsctl.adapters.secret_scanner.public_names import PUBLIC_PREFIXES
 
 _EXAMPLES = re.compile(r"\.(example|sample|template|dist|test|vault)$", re.IGNORECASE)
 # The expression of the npm package dotenv, which Next.js and Vite read these files with.

@@ -6,12 +6,8 @@ import re
 from collections.abc import Iterator
 
 from opsctl.adapters.secret_scanner.placeholders import is_placeholder, is_weak
+from opsctl.adapters.secret_scanner.public_names import PUBLIC_PREFIXES
 
-PUBLIC_PREFIXES = (
-    "NEXT_PUBLIC_", "VITE_", "EXPO_PUBLIC_", "REACT_APP_", "NUXT_PUBLIC_", "GATSBY_", "VUE_APP_",
-    "PUBLIC_", "NG_APP_", "STORYBOOK_",
-)  # fmt: skip
-"""How the names begin that bundlers put into client code on purpose."""
 _LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*=\s*(.*)$", re.MULTILINE)
 _TELLING = re.compile(
     r"KEY|SECRET|TOKEN|PASS|PWD|AUTH|CRED|DATABASE_URL|DIRECT_URL|_DSN|PRIVATE|CONN|WEBHOOK|SALT",

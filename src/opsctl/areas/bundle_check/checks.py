@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from opsctl.adapters.bundle_build import Route
-from opsctl.adapters.secret_scanner.allow import key_of
-from opsctl.adapters.secret_scanner.scanner import redacted
 from opsctl.areas.bundle_check.facts import BundleFacts
 from opsctl.areas.bundle_check.growth import Growth, kilobytes, say_parts
 from opsctl.core.report import Finding, Location, Severity, Status
@@ -196,6 +194,12 @@ def _exposures(facts: BundleFacts) -> Iterator[Finding]:
 
 
 def _secrets(facts: BundleFacts) -> Iterator[Finding]:
+    if not facts.secrets:
+        return
+    # Late: a check of what is known already takes less than they take to import.
+    from opsctl.adapters.secret_scanner.allow import key_of
+    from opsctl.adapters.secret_scanner.scanner import redacted
+
     for each in facts.secrets[:_MOST_OF_A_KIND]:
         within = f"; within it: {each.member}" if each.member else ""
         grave = each.severity in ("critical", "high")

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opsctl.adapters.secret_scanner.patterns import Patterns
+from opsctl.adapters.secret_scanner.public_names import PUBLIC_PREFIXES
 from opsctl.adapters.secret_scanner.reading import NotScanned, read_file
 from opsctl.adapters.secret_scanner.scanner import Found
-from opsctl.adapters.secret_scanner.variables import PUBLIC_PREFIXES, private_values, variables
+from opsctl.adapters.secret_scanner.variables import private_values, variables
 from opsctl.areas.secrets_scan.crew import Work, scan_files
 from opsctl.areas.secrets_scan.facts import Asked, Facts
 from opsctl.areas.secrets_scan.tree import Target, list_targets
