@@ -36,7 +36,7 @@ def strace(*options: str) -> tuple[str, ...]:
 def sends(
     postgres: ScratchServer, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> list[tuple[bool, int]]:
-    """Return the numbers of a run's messages to the server, and which of them asks for the lease."""
+    """Return the numbers of a run's messages to the server; true where one asks for the lease."""
     folder = tmp_path_factory.mktemp("sends")
     world = World(folder / "run", postgres.create_database(template=template), lease_s=30.0)
     trace = folder / "trace"
@@ -155,14 +155,14 @@ def wait_until_stopped(tracer: int) -> int | None:
 
 def threads_stopped(pid: int) -> bool:
     """Whether a process stands still, and not only at one of strace's stops."""
-    for _ in range(10):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            try:
+    try:
+        for _ in range(10):
+            for task in Path(f"/proc/{pid}/task").iterdir():
                 if (task / "stat").read_text().rpartition(")")[2].split()[0] not in "Tt":
                     return False
-            except FileNotFoundError:
-                return False
-        time.sleep(0.03)
+            time.sleep(0.03)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
     return True
 
 
