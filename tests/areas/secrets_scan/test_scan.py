@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,28 @@ def test_the_place_is_told_and_the_value_never(scan: Scanning, tmp_path: Path) -
     found = scan("src").secrets[0]
     assert (found["path"], found["line"], found["column"]) == ("src/a b.txt", 3, 14)
     assert found["shown"] == f"{value[:4]}…{value[-2:]}, 40 characters"
+
+
+def test_one_value_alone_is_looked_for_by_its_hash(
+    scan: Scanning, git: Scanning, tmp_path: Path
+) -> None:
+    old, other = secret(), secret(seed=2)
+    write(tmp_path / "a.txt", f"token = '{old}'  # opsctl:allow\nother = '{other}'\n")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    write(tmp_path / "a.txt", "")
+    git("commit", "-qam", "two")
+    digest = f"sha256:{sha256(old.encode()).hexdigest()}"
+
+    in_tree = scan("--only", digest)
+    in_history = scan("--history", "--only", digest)
+    refused = scan("--only", old, "--format", "json")
+
+    assert (0, []) == (in_tree.code, in_tree.secrets)
+    assert 1 == in_history.code
+    assert [digest.removeprefix("sha256:")] == [each["sha256"] for each in in_history.secrets]
+    assert 2 == refused.code
+    assert old not in refused.out + refused.err
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,10 @@ def scan(
         bool,
         typer.Option("--live", help="Ask the configured project whether its keys still work."),
     ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="sha256:HEX", help="This value alone, wherever it lies."),
+    ] = None,
     jobs: Annotated[
         int, typer.Option(min=0, max=64, help="Processes; 0 is one for each core.")
     ] = 0,
@@ -86,7 +90,7 @@ def scan(
         ignored=ignored,
         jobs=jobs,
     )
-    return scan_for_secrets(call, asked, baseline=baseline, live=live)
+    return scan_for_secrets(call, asked, baseline=baseline, live=live, only=tuple(only or ()))
 
 
 @known.command()

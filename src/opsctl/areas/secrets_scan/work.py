@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -29,9 +30,21 @@ if TYPE_CHECKING:
     from opsctl.core.start import Start
 
 
-def scan_for_secrets(start: Start, asked: Asked, *, baseline: Path | None, live: bool) -> Report:
-    """Scan, judge and report; raises OpsError for what cannot be asked (exit 2) or seen (3)."""
+def scan_for_secrets(
+    start: Start,
+    asked: Asked,
+    *,
+    baseline: Path | None,
+    live: bool,
+    only: tuple[str, ...] = (),
+) -> Report:
+    """Scan, judge and report; raises OpsError for what cannot be asked (exit 2) or seen (3).
+
+    `only` are hashes, sha256:HEX: of all that is found these values alone are told, also where
+    they may stay.
+    """
     _refuse_together(asked)
+    digests = _digests(only)
     call = start.load() if start.configured or live else None
     facts = _look(start, call, asked)
     answers: Mapping[str, str] = {}
@@ -39,6 +52,9 @@ def scan_for_secrets(start: Start, asked: Asked, *, baseline: Path | None, live:
         from opsctl.areas.secrets_scan.live import ask_live
 
         answers = ask_live(_needed(call), facts.found)
+    if digests:
+        facts = _of_these(facts, digests)
+        return judge(facts, command="secrets-scan", allowed=Allowed(), live=dict(answers))
     allowed = _allowed(call, asked, baseline=baseline)
     return judge(facts, command="secrets-scan", allowed=allowed, live=dict(answers))
 
@@ -85,6 +101,29 @@ def prune_baseline(start: Start, asked: Asked, *, file: Path | None) -> Report:
         command="secrets-scan baseline prune",
         title=f"{gone} of {len(known)} known findings are gone, {len(kept)} are left in {path}",
         data={"file": str(path), "gone": gone, "left": len(kept)},
+    )
+
+
+def _digests(only: tuple[str, ...]) -> frozenset[str]:
+    """Return the hashes; raises OpsError `not-a-hash` (exit 2)."""
+    for each in only:
+        if not re.fullmatch(r"sha256:[0-9a-f]{64}", each):
+            raise OpsError(
+                "What to look for was not given as a hash",
+                why="--only takes sha256: and 64 hexadecimal signs, so that no value is typed",
+                hint='printf %s "$VALUE" | sha256sum',
+                code="not-a-hash",
+            )
+    return frozenset(each.removeprefix("sha256:") for each in only)
+
+
+def _of_these(facts: Facts, digests: frozenset[str]) -> Facts:
+    kept = [index for index, each in enumerate(facts.found) if each.digest in digests]
+    return dataclasses.replace(
+        facts,
+        found=tuple(dataclasses.replace(facts.found[index], allowed=False) for index in kept),
+        origins={new: facts.origins[old] for new, old in enumerate(kept) if old in facts.origins},
+        env_files=(),
     )
 
 
