@@ -33,6 +33,9 @@ BUNDLES = ("monaco-editor", "plotly.js-dist-min", "@babel/standalone", "mermaid"
            "@tensorflow/tfjs", "element-plus", "video.js", "d3", "chart.js")  # fmt: skip
 PYTHON = ("django", "sqlalchemy", "sympy", "botocore", "scikit-learn", "matplotlib",
           "ansible-core", "sphinx", "twisted", "celery")  # fmt: skip
+CORPORA = ("source", "bundles", "python")
+LEAST_BYTES = 150_000_000
+"""Of each corpus; starting is a third of what a smaller one takes."""
 BARS = {"gitleaks": 0.07, "betterleaks": 0.25, "kingfisher --turbo": 0.5}
 
 
@@ -48,25 +51,54 @@ def main() -> int:
 
 
 def prepare(folder: Path) -> int:
-    """Install the peers into an environment of their own, and unpack the corpora."""
+    """Install the peers, each into an environment of its own, and unpack the corpora.
+
+    Returns 1 where a corpus is too small to say anything.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, package in PEERS.items():
         made = folder / "peers" / name
         if not made.exists():
             subprocess.run([sys.executable, "-m", "venv", made], check=True)
             subprocess.run([made / "bin/pip", "install", "-q", package], check=True)
-    for name, packages in (("source", SOURCES), ("published", BUNDLES)):
-        if not (folder / name).exists():
-            (folder / name).mkdir()
-            (folder / name / "package.json").write_text("{}")
-            argv = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", *packages]
-            subprocess.run(argv, cwd=folder / name, check=True, capture_output=True)
-    if not (folder / "python").exists():
-        argv = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile"]
-        subprocess.run([*argv, "--target", folder / "python", *PYTHON], check=True)
-    if not (folder / "bundles").exists():
-        _keep_bundles(folder / "published", folder / "bundles")
-    return 0
+    _make(folder / "source", lambda made: _install_node(made, SOURCES))
+    _make(folder / "published", lambda made: _install_node(made, BUNDLES))
+    _make(folder / "bundles", lambda made: _keep_bundles(folder / "published", made))
+    _make(folder / "python", _install_python)
+    sizes = {name: _bytes(_files(folder / name)) for name in CORPORA}
+    for name, size in sizes.items():
+        print(f"{name}: {size / 1e6:.0f} MB")
+    return int(min(sizes.values()) < LEAST_BYTES)
+
+
+def _make(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a folder once; what was broken off is made anew."""
+    if folder.exists():
+        return
+    new = folder.with_name(folder.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    fill(new)
+    new.rename(folder)
+
+
+def _install_node(folder: Path, packages: Sequence[str]) -> None:
+    (folder / "package.json").write_text("{}")
+    argv = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", *packages]
+    subprocess.run(argv, cwd=folder, check=True, capture_output=True)
+
+
+def _install_python(folder: Path) -> None:
+    argv = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile"]
+    subprocess.run([*argv, "--target", folder, *PYTHON], check=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+
+
+def _bytes(files: Sequence[Path]) -> int:
+    return sum(path.stat().st_size for path in files)
 
 
 def speed(folder: Path, rounds: str = "5") -> int:
@@ -75,13 +107,13 @@ def speed(folder: Path, rounds: str = "5") -> int:
     tiny.mkdir(exist_ok=True)
     (tiny / "a.txt").write_text("hello\n")
     missed = False
-    for corpus in ("source", "bundles", "python", "tiny"):
+    for corpus in (*CORPORA, "tiny"):
         path = folder / corpus
-        size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file() and not f.is_symlink())
+        files = _files(path)
+        size = _bytes(files)
         commands = _commands(folder, path)
-        files = [str(f) for f in path.rglob("*") if f.is_file() and not f.is_symlink()]
         lists = folder / "files.txt"
-        lists.write_text("\0".join(files))
+        lists.write_text("\0".join(map(str, files)))
         commands["cat"] = ["sh", "-c", f"xargs -0 cat < '{lists}' > /dev/null"]
         found = _measure(commands, rounds=int(rounds))
         ours, peak = found["opsctl"][0], found["opsctl"][1]
@@ -106,7 +138,7 @@ def history(folder: Path, repository: str, rounds: str = "3") -> int:
         "opsctl, first time": [
             "sh",
             "-c",
-            f"rm -f '{cache}'/opsctl/clean-*; exec \"$@\"",
+            f"rm -f '{cache}'/opsctl/objects-*; exec \"$@\"",
             "x",
             *ours,
         ],
@@ -126,7 +158,8 @@ def history(folder: Path, repository: str, rounds: str = "3") -> int:
     print("| command | median s | opsctl's first / it |\n|---|---|---|")
     for name, (seconds, _) in found.items():
         print(f"| {name} | {seconds:.2f} | {first / seconds:.2f} |")
-    return int(first > 0.4 * found["gitleaks git"][0])
+    again = found["opsctl, nothing new"][0]
+    return int(first > 0.4 * found["gitleaks git"][0] or again > 0.3)
 
 
 def accuracy(folder: Path) -> int:
