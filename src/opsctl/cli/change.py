@@ -19,6 +19,7 @@ from opsctl.cli.session import emit
 from opsctl.core.action import Manual
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Plan, Step
+from opsctl.core.process import Finished, looking_by
 from opsctl.core.report import Finding, Report, Severity, Status
 from opsctl.render import FORMATS, SPOKEN
 from opsctl.render.report import render_plan

@@ -25,8 +25,8 @@ Emergency = Annotated[
     bool,
     typer.Option("--emergency", help="End the old ones FIRST: what uses them is down until then."),
 ]
-Source = Annotated[str, typer.Option("--source")]
-Wait = Annotated[float, typer.Option("--wait", min=0)]
+Source = Annotated[str, typer.Option("--source", help="Where the value is read.")]
+Wait = Annotated[float, typer.Option("--wait", min=0, help="Longest that is waited, in seconds.")]
 
 
 @app.command()
@@ -146,8 +146,12 @@ def abort(
 def value(
     call: Call,
     source: Source,
-    template: Annotated[str, typer.Option("--in")] = "{value}",
-    seal_for: Annotated[str | None, typer.Option("--seal-for")] = None,
+    template: Annotated[
+        str, typer.Option("--in", help="What is written, with {value}.")
+    ] = "{value}",
+    seal_for: Annotated[
+        str | None, typer.Option("--seal-for", help="Scope of GitHub; empty: the repository.")
+    ] = None,
 ) -> Report:
     """Print what a step of a plan writes, for the engine alone."""
     from opsctl.areas.rotate_keys.sources import print_value
@@ -160,8 +164,8 @@ def value(
 @app.command(hidden=True)
 def key_id(
     call: Call,
-    kind: Annotated[str, typer.Option("--kind")],
-    name: Annotated[str, typer.Option("--name")],
+    kind: Annotated[str, typer.Option("--kind", help="publishable, secret or legacy.")],
+    name: Annotated[str, typer.Option("--name", help="Its name.")],
 ) -> Report:
     """Print the id of a key, for the engine."""
     from opsctl.areas.rotate_keys import proofs
@@ -171,7 +175,7 @@ def key_id(
 
 
 @app.command(hidden=True)
-def record(call: Call, sink: Annotated[str, typer.Option("--sink")]) -> Report:
+def record(call: Call, sink: Annotated[str, typer.Option("--sink", help="Which place.")]) -> Report:
     """Print the id of a place's record at Vercel, for the engine."""
     from opsctl.areas.rotate_keys.sinks import record_of
     from opsctl.core.report import Report
@@ -182,8 +186,8 @@ def record(call: Call, sink: Annotated[str, typer.Option("--sink")]) -> Report:
 @app.command(hidden=True)
 def write_env(
     call: Call,
-    sink: Annotated[str, typer.Option("--sink")],
-    source: Annotated[str | None, typer.Option("--source")] = None,
+    sink: Annotated[str, typer.Option("--sink", help="Which place.")],
+    source: Annotated[str | None, typer.Option("--source", help="Where the value is read.")] = None,
 ) -> Report:
     """Write a key into a .env file, as a step of a plan."""
     from opsctl.areas.rotate_keys.sinks import write_env_file
@@ -196,11 +200,15 @@ def write_env(
 @app.command(hidden=True)
 def staged(
     call: Call,
-    sink: Annotated[str, typer.Option("--sink")],
-    token: Annotated[str, typer.Option("--token")],
-    source: Annotated[str | None, typer.Option("--source")] = None,
-    before: Annotated[str, typer.Option("--before")] = "",
-    after: Annotated[list[str] | None, typer.Option("--after")] = None,
+    sink: Annotated[str, typer.Option("--sink", help="Which place.")],
+    token: Annotated[str, typer.Option("--token", help="The rotation.")],
+    source: Annotated[str | None, typer.Option("--source", help="Where the value is read.")] = None,
+    before: Annotated[
+        str, typer.Option("--before", help="When it was written as the plan saw it.")
+    ] = "",
+    after: Annotated[
+        list[str] | None, typer.Option("--after", help="A step whose writing does not count.")
+    ] = None,
 ) -> Report:
     """Say whether a place holds a key."""
     from opsctl.areas.rotate_keys.sinks import check_staged
@@ -213,8 +221,8 @@ def staged(
 @app.command(hidden=True)
 def targets(
     call: Call,
-    record: Annotated[str, typer.Option("--record")],
-    targets: Annotated[str, typer.Option("--targets")],
+    record: Annotated[str, typer.Option("--record", help="Id of the record.")],
+    targets: Annotated[str, typer.Option("--targets", help="Its targets, parted by commas.")],
 ) -> Report:
     """Say which targets a record of Vercel holds for."""
     from opsctl.areas.rotate_keys.sinks import check_targets
@@ -225,9 +233,9 @@ def targets(
 @app.command(hidden=True)
 def key(
     call: Call,
-    kind: Annotated[str, typer.Option("--kind")],
-    name: Annotated[str, typer.Option("--name")],
-    expect: Annotated[Literal["there", "gone"], typer.Option("--expect")],
+    kind: Annotated[str, typer.Option("--kind", help="publishable, secret or legacy.")],
+    name: Annotated[str, typer.Option("--name", help="Its name.")],
+    expect: Annotated[Literal["there", "gone"], typer.Option("--expect", help="What is expected.")],
 ) -> Report:
     """Say whether the project has a key."""
     from opsctl.areas.rotate_keys.proofs import check_key
@@ -236,7 +244,10 @@ def key(
 
 
 @app.command(hidden=True)
-def legacy(call: Call, expect: Annotated[Literal["on", "off"], typer.Option("--expect")]) -> Report:
+def legacy(
+    call: Call,
+    expect: Annotated[Literal["on", "off"], typer.Option("--expect", help="What is expected.")],
+) -> Report:
     """Say whether the legacy keys work."""
     from opsctl.areas.rotate_keys.proofs import check_legacy
 
@@ -245,7 +256,9 @@ def legacy(call: Call, expect: Annotated[Literal["on", "off"], typer.Option("--e
 
 @app.command(hidden=True)
 def works(
-    call: Call, source: Source, secret: Annotated[bool, typer.Option("--secret")] = False
+    call: Call,
+    source: Source,
+    secret: Annotated[bool, typer.Option("--secret", help="It is a secret one.")] = False,
 ) -> Report:
     """Say whether the project's gateway takes a key."""
     from opsctl.areas.rotate_keys.proofs import check_works
@@ -255,7 +268,9 @@ def works(
 
 @app.command(hidden=True)
 def deployed(
-    call: Call, token: Annotated[str, typer.Option("--token")], wait: Wait = 0.0
+    call: Call,
+    token: Annotated[str, typer.Option("--token", help="The rotation.")],
+    wait: Wait = 0.0,
 ) -> Report:
     """Say whether the build of a rotation is live."""
     from opsctl.areas.rotate_keys.proofs import check_deployed
@@ -266,7 +281,7 @@ def deployed(
 @app.command(hidden=True)
 def serves(
     call: Call,
-    deployment: Annotated[str, typer.Option("--deployment")],
+    deployment: Annotated[str, typer.Option("--deployment", help="Its id.")],
     wait: Wait = 0.0,
 ) -> Report:
     """Say whether production serves a deployment."""
@@ -279,8 +294,8 @@ def serves(
 def live(
     call: Call,
     source: Source,
-    key: Annotated[str, typer.Option("--key")],
-    since: Annotated[float, typer.Option("--since")],
+    key: Annotated[str, typer.Option("--key", help="Which key.")],
+    since: Annotated[float, typer.Option("--since", help="Seconds since 1970.")],
     wait: Wait = 0.0,
 ) -> Report:
     """Say whether the application runs with a key."""
@@ -292,8 +307,8 @@ def live(
 @app.command(hidden=True)
 def drained(
     call: Call,
-    old: Annotated[list[str], typer.Option("--old")],
-    hours: Annotated[float, typer.Option("--hours", min=0)],
+    old: Annotated[list[str], typer.Option("--old", help="A prefix, or legacy.")],
+    hours: Annotated[float, typer.Option("--hours", min=0, help="So long unused.")],
     wait: Wait = 0.0,
 ) -> Report:
     """Say whether old keys are unused."""
@@ -305,9 +320,9 @@ def drained(
 @app.command(hidden=True)
 def signing(
     call: Call,
-    expect: Annotated[str, typer.Option("--expect")],
-    known: Annotated[str, typer.Option("--known")] = "",
-    id: Annotated[str, typer.Option("--id")] = "",
+    expect: Annotated[str, typer.Option("--expect", help="What is expected.")],
+    known: Annotated[str, typer.Option("--known", help="Ids of before, parted by commas.")] = "",
+    id: Annotated[str, typer.Option("--id", help="Its id.")] = "",
 ) -> Report:
     """Say what state a signing key is in."""
     from opsctl.areas.rotate_keys.signing import check_signing
@@ -318,9 +333,9 @@ def signing(
 @app.command(hidden=True)
 def signing_age(
     call: Call,
-    known: Annotated[str, typer.Option("--known")],
-    least: Annotated[float, typer.Option("--least", min=0)],
-    in_use: Annotated[bool, typer.Option("--in-use")] = False,
+    known: Annotated[str, typer.Option("--known", help="Ids of before, parted by commas.")],
+    least: Annotated[float, typer.Option("--least", min=0, help="At least so much.")],
+    in_use: Annotated[bool, typer.Option("--in-use", help="Since it signs.")] = False,
     wait: Wait = 0.0,
 ) -> Report:
     """Say how long the new signing key is published, or signs."""
@@ -330,7 +345,10 @@ def signing_age(
 
 
 @app.command(hidden=True)
-def signing_id(call: Call, known: Annotated[str, typer.Option("--known")]) -> Report:
+def signing_id(
+    call: Call,
+    known: Annotated[str, typer.Option("--known", help="Ids of before, parted by commas.")],
+) -> Report:
     """Print the id of the new signing key, for the engine."""
     from opsctl.areas.rotate_keys import signing as keys
     from opsctl.core.report import Report
@@ -340,7 +358,9 @@ def signing_id(call: Call, known: Annotated[str, typer.Option("--known")]) -> Re
 
 @app.command(hidden=True)
 def readable(
-    call: Call, source: Source, least: Annotated[int, typer.Option("--least", min=1)] = 1
+    call: Call,
+    source: Source,
+    least: Annotated[int, typer.Option("--least", min=1, help="At least so much.")] = 1,
 ) -> Report:
     """Say whether a new value can be read."""
     from opsctl.areas.rotate_keys.others import check_readable
