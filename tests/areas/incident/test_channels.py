@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from opsctl.areas.incident import plan as plans
-from opsctl.areas.incident import tell
+from opsctl.areas.incident import tell, work
 from opsctl.areas.incident.facts import all_incidents, chosen, new_event, store_of
 from opsctl.core.errors import OpsError
 
 from .conftest import World
+from .driving import carry_out
 
 # Of the library for messages, about Python's own modules.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -163,7 +164,8 @@ def test_a_plan_has_one_step_for_each_channel_and_the_journal_says_which_were_to
 def test_slack_is_made_to_mention_nobody_by_what_people_write(world: World) -> None:
     world.write("slack")
 
-    world.opsctl("open", "--title", "<!channel> & <@U1>", "--severity", "P2", "--yes")
+    opening = work.Opening("<!channel> & <@U1>", "P2", {})
+    carry_out(world.call(), work.open_incident(world.call(), opening, work.Saying()), "run")
 
     said = "\n".join(each["text"] for each in world.slack.messages)
     assert "<!channel>" not in said

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from opsctl.adapters.incidents import IncidentEvent, IncidentStore
-from opsctl.areas.incident import clock
+from opsctl.areas.incident import clock, work
 from opsctl.areas.incident.facts import all_incidents, made_of
 from opsctl.areas.incident.security import STEPS
 from opsctl.areas.incident.severity import QUESTIONS, ask_all, assess
@@ -25,6 +25,7 @@ from opsctl.core.settings import Incidents
 from opsctl.core.start_banner import overdue
 
 from .conftest import World
+from .driving import carry_out
 
 THURSDAY = 1795698000.0
 """2026-11-26 13:00 UTC."""
@@ -240,13 +241,15 @@ def test_an_escalation_calls_the_next_contact_and_mentions_them(world: World) ->
 
 def test_a_resolve_that_tells_nobody_takes_the_reminders_back_all_the_same(world: World) -> None:
     world.write("slack")
-    world.opsctl("open", "--title", "Down", "--severity", "P1", "--yes")
+    call = world.call()
+    opening = work.Opening("Down", "P1", {})
+    carry_out(call, work.open_incident(call, opening, work.Saying()), "one")
     reminders, said = len(world.slack.scheduled), list(world.said())
-    dry, _ = world.opsctl("escalate", "--reason", "No progress", "--dry-run")
-    code, _ = world.opsctl("resolve", "Mended", "--no-notify", "--yes")
+    quiet = work.Saying(notify=False)
+    carry_out(call, work.resolve(call, None, "Mended", recovered=None, saying=quiet), "two")
     (root,) = (each["text"] for each in world.slack.messages if "thread_ts" not in each)
 
-    assert (2, 0, 0, 0) == (reminders, len(world.slack.scheduled), code, dry)
+    assert (2, 0) == (reminders, len(world.slack.scheduled))
     assert said == world.said()
     assert said[0].startswith("<@U0ANN0001> *[production] P1 opened: Down*")
     assert "State: *resolved*" in root
