@@ -21,7 +21,7 @@ import pytest
 
 from opsctl.adapters.scratch import ScratchServer, scratch_server
 from opsctl.adapters.team_schema import schema_sql
-from team.world import Lost, World, wait_for_effects
+from team.world import DRIVER, Lost, World, wait_for_effects
 
 AT_ONCE = 6
 
@@ -93,7 +93,7 @@ def test_a_holder_that_is_stopped_notices_that_it_was_taken_over(
         options = ("-o", str(world.folder / "trace"), "-e", "trace=sendto",
                    "-e", f"inject=sendto:signal=SIGSTOP:when={number}")  # fmt: skip
         holder = world.begin("start", "ann@laptop", prefix=strace(*options))
-        stopped = wait_until_stopped(holder.pid)
+        stopped = wait_until_stopped(holder)
         world.finish()
         before = world.effects
         out = let_go_on(holder, stopped)
@@ -129,26 +129,19 @@ def let_go_on(tracer: subprocess.Popen[str], stopped: int | None) -> str:
             tracer.wait()
 
 
-def wait_until_stopped(tracer: int) -> int | None:
+def wait_until_stopped(tracer: subprocess.Popen[str]) -> int | None:
     """Return the process under strace once it is stopped, or None where it ended."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        try:
-            children = Path(f"/proc/{tracer}/task/{tracer}/children").read_text().split()
-        except FileNotFoundError:
+        if tracer.poll() is not None:
             return None
-        for child in children:
-            state = Path(f"/proc/{child}/stat")
-            try:
-                letter = state.read_text().rpartition(")")[2].split()[0]
-            except FileNotFoundError:
-                continue
-            if letter in "Tt" and threads_stopped(int(child)):
-                return int(child)
-            if letter == "Z":
-                return None
-        if not children and Path(f"/proc/{tracer}/stat").read_text().split()[2] == "Z":
-            return None
+        children = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children")
+        with suppress(FileNotFoundError, ProcessLookupError):
+            # Others than the program are strace's own, and gone in a moment.
+            for child in map(int, children.read_text().split()):
+                words = Path(f"/proc/{child}/cmdline").read_text()
+                if DRIVER.name in words and threads_stopped(child):
+                    return child
         time.sleep(0.02)
     raise AssertionError("it neither stopped nor ended")
 
