@@ -40,6 +40,8 @@ def verify_runbooks(runbooks: Sequence[Runbook], say: Callable[[str], None]) -> 
             say(f"Trying {len(tried)} lines of {book.name} in a sandbox")
             findings += _tried(book, tried, say)
     notes = [f"{len(findings)} lines of {len(runbooks)} runbooks were tried."]
+    if found := sum(each.status is Status.OK and bool(each.evidence) for each in findings):
+        notes.append(f"{found} looks found something, as a look may.")
     if left_out:
         notes.append(f"{len(left_out)} lines name no sandbox, and were not: runbook lint has them.")
     return Report(
