@@ -161,12 +161,10 @@ def threads_stopped(pid: int) -> bool:
 
 def test_a_server_that_starts_anew_loses_nothing(tmp_path: Path, soak: bool) -> None:
     with scratch_server() as server:
-        url = server.create_database("team")
-        with psycopg.connect(url, autocommit=True) as connection:
+        with psycopg.connect(server.create_database("team"), autocommit=True) as connection:
             connection.execute(schema_sql().encode())
         for number in range(6 if soak else 1):
-            if number:
-                url = server.create_database(template="team")
+            url = server.create_database(template="team")
             world = World(tmp_path / f"run{number}", url, lease_s=5.0)
             running = world.begin("start", "ann@laptop")
             wait_for_effects(world, 1 + number % 4)
