@@ -19,6 +19,6 @@ def time_limit_s(action: Action) -> float:
     if isinstance(action, Query):
         attempts = max(action.lock_attempts, 1)
         once = _CONNECT_S + len(action.statements) * action.statement_timeout_s
-        pauses = sum(action.lock_pause_s * 2**number for number in range(attempts - 1))
+        pauses = sum(action.lock_pause_s * 2.0**number for number in range(attempts - 1))
         return attempts * once + pauses + _GRACE_S
     return 0.0
