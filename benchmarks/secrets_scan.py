@@ -61,7 +61,7 @@ def prepare(folder: Path) -> int:
         if not made.exists():
             subprocess.run([sys.executable, "-m", "venv", made], check=True)
             subprocess.run([made / "bin/pip", "install", "-q", package], check=True)
-    _make(folder / "source", lambda made: _install_node(made, SOURCES))
+    _make(folder / "source", _install_sources)
     _make(folder / "published", lambda made: _install_node(made, BUNDLES))
     _make(folder / "bundles", lambda made: _keep_bundles(folder / "published", made))
     _make(folder / "python", _install_python)
@@ -80,6 +80,14 @@ def _make(folder: Path, fill: Callable[[Path], None]) -> None:
     new.mkdir()
     fill(new)
     new.rename(folder)
+
+
+def _install_sources(folder: Path) -> None:
+    """Install packages where everybody scans: some peers pass over node_modules."""
+    _install_node(folder, SOURCES)
+    for path in sorted(folder.rglob("node_modules"), key=lambda path: -len(path.parts)):
+        if path.is_dir() and not path.is_symlink():
+            path.rename(path.with_name("packages"))
 
 
 def _install_node(folder: Path, packages: Sequence[str]) -> None:
@@ -273,7 +281,8 @@ def _keep_bundles(published: Path, bundles: Path) -> None:
         built = {"dist", "min", "build", "bundles", "src-min", "cdn"} & set(parts)
         wanted = ".min." in path.name or (built and path.suffix in (".js", ".mjs", ".map", ".css"))
         if wanted and path.is_file() and not path.is_symlink():
-            target = bundles / path.relative_to(published / "node_modules")
+            inner = str(path.relative_to(published / "node_modules"))
+            target = bundles / inner.replace("node_modules", "packages")
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
 
