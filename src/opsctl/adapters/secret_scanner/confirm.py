@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from opsctl.adapters.secret_scanner import assignments, formats, stack
@@ -221,6 +222,7 @@ _QUICK = {
 }
 """Bytes of the value that a shortest match of these checks' rules ends with, at least."""
 _TOKEN = re.compile(rb"[^\s\"'`<>\\]+")
+_DIGIT = re.compile(rb"[0-9]")
 _WORDS_BITS = 4.3
 
 
@@ -229,8 +231,12 @@ def _is_hopeless(data: Buffer, end: int, count: int) -> bool:
     token = _TOKEN.match(data, end - count, end + 64)
     if token is None:
         return False
-    value = token[0]
-    return not any(48 <= code <= 57 for code in value) and surprise(value) < _WORDS_BITS
+    return _is_words(token[0])
+
+
+@lru_cache(maxsize=4096)
+def _is_words(value: bytes) -> bool:
+    return _DIGIT.search(value) is None and surprise(value) < _WORDS_BITS
 
 
 def _without_overlaps(hits: list[Hit]) -> list[Hit]:

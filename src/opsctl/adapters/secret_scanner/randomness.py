@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+import operator
 import re
 from functools import cache
 from pathlib import Path
@@ -34,8 +34,9 @@ def surprise(text: str | bytes) -> float:
         return 0.0
     raw = text.encode("latin-1", "replace") if isinstance(text, str) else text
     codes = raw.translate(_CODES)
-    table = _table()
-    total = sum(table[a * _SIGNS + b] for a, b in itertools.pairwise(codes))
+    # The loop is not Python's: this is asked of most candidates.
+    places = map(operator.add, map(_ROWS.__getitem__, codes), codes[1:])
+    total = sum(map(_table().__getitem__, places))
     return total / (len(codes) - 1) / _SCALE
 
 
@@ -87,6 +88,9 @@ _CODES = bytes(
     else _OTHER
     for code in range(256)
 )  # fmt: skip
+
+_ROWS = tuple(range(0, _SIGNS * _SIGNS, _SIGNS))
+"""Where the costs of the pairs begin that have a certain first sign."""
 
 
 @cache
