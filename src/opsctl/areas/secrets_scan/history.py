@@ -64,6 +64,7 @@ def scan_history(patterns: Patterns, asked: Asked, *, say: Callable[[str], None]
         return replace(
             _facts(once, read, patterns, notes, what=f"the history, {len(ids):,} objects"),
             files=read.objects + seen_before,
+            bytes=read.bytes or again.bytes,
         )
     except GitFailed as error:
         raise git_error(error, folder) from None
