@@ -75,7 +75,6 @@ def test_the_runbooks_run_on_the_sandbox(tmp_path: Path) -> None:
                 "rls-smoke": (0, 1, 3),
                 "slowquery": (0, 1, 3),
                 "diagnose": (0, 1, 3),
-                "opsctl status": (0, 1),
                 "opsctl status": (0, 1, 3),
             }
             codes = next((codes for what, codes in allowed.items() if what in line), (0,))

@@ -55,6 +55,20 @@ def test_old_keys_are_ended_later_and_status_nags_until_then(world: RotationWorl
     assert 0 == nothing.exit
 
 
+def test_there_is_no_way_back_to_keys_that_were_ended(world: RotationWorld) -> None:
+    run = rotate(world).json["data"]["run"]
+    assert 0 == world.opsctl("rotate-keys", "revoke", "--yes", "--quiet").exit
+    live, places = world.vercel.live, world.places()
+
+    aborted = world.opsctl("rotate-keys", "abort", run, "--yes", "--format", "json")
+    undone = world.opsctl("runs", "undo", run, "--yes", "--quiet", "--format", "json")
+
+    assert (5, "too-late") == (aborted.exit, aborted.json["error"]["code"])
+    assert 3 == undone.exit, undone.stdout
+    assert "was ended" in undone.stdout
+    assert (live, places) == (world.vercel.live, world.places())
+
+
 def test_an_aborted_rotation_leaves_everything_as_it_was(world: RotationWorld) -> None:
     places, records, keys = world.places(), world.records(), list(world.supabase.keys)
     assert 0 == rotate(world).exit

@@ -374,3 +374,13 @@ def password_works(call: Call, source: Source) -> Report:
     from opsctl.areas.rotate_keys.others import check_password
 
     return check_password(call, source=source)
+
+
+@app.command(hidden=True)
+def old_keys(
+    call: Call, key: Annotated[list[str], typer.Option("--key", help="KIND:NAME of a key.")]
+) -> Report:
+    """Say whether the keys that were replaced are there still."""
+    from opsctl.areas.rotate_keys.proofs import check_old_keys
+
+    return check_old_keys(call, tuple(key))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace as with_
 from typing import TYPE_CHECKING, Any, cast
 
 from opsctl.adapters.health_watch import what_is_wrong
@@ -26,6 +27,7 @@ from opsctl.areas.rotate_keys.proofs import MARK
 from opsctl.areas.rotate_keys.rotations import refuse_unfinished
 from opsctl.areas.rotate_keys.sinks import Held, Place, after_split, stage_steps, vercel_of
 from opsctl.areas.rotate_keys.sources import supabase_of, supabase_source
+from opsctl.core.action import Command
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Irreversible, Loss, Plan, Step, Undo
 from opsctl.core.progress import duration
@@ -72,10 +74,11 @@ def plan_supabase(
     made = [step for each in replaced for step in _make(call, each, token, reason)]
     kept = [
         step for each in replaced for step in keep_steps(
-            call, each.places, new=supabase_source(each.kind, token), old=each.source, token=token
+            call, each.places, new=supabase_source(each.kind, token),
+            old=each.source, token=token, way_back=not emergency,
         )
     ]  # fmt: skip
-    built = deploy_steps(call, release, token)
+    built = deploy_steps(call, release, token, way_back=not emergency)
     seen = [step for each in replaced for step in live_steps(call, each.kind, token, since)]
     ill = ill_now(call)
     ended = end_steps(call, _ended(replaced), reason=reason, compromised=compromised)
@@ -84,7 +87,8 @@ def plan_supabase(
         steps = [*made, *ended, *kept, *built, *seen, *health_steps(call, ill)]
     else:
         rest = [*drained, *ended] if revoke else []
-        steps = [*made, *kept, *built, *seen, *health_steps(call, ill), *rest]
+        steps = [*made, *kept, *built, *seen, *health_steps(call, ill), _way_back(call, replaced),
+                 *rest]  # fmt: skip
     names = ", ".join(f"{each.kind} key {each.old.name}" for each in replaced)
     return Plan(
         command="rotate-keys supabase",
@@ -124,8 +128,11 @@ def keep_steps(
     new: str,
     old: str | None,
     token: str,
+    way_back: bool = True,
 ) -> list[Step]:
     """Return the steps that write a new key into every place.
+
+    Without a `way_back` none of them is undone: what was there is dead.
 
     A record of Vercel that several targets share is parted, so what parts it is known to those
     that come later.
@@ -144,10 +151,14 @@ def keep_steps(
             gone, by = parted.get(held.record.id, ((), []))
             parted[held.record.id] = ((*gone, place.target), [*by, found[0].id])
         steps += found
-    return steps
+    if way_back:
+        return steps
+    return [with_(each, undo=Irreversible("what was there is dead")) for each in steps]
 
 
-def deploy_steps(call: Call, release: Release | None, token: str) -> list[Step]:
+def deploy_steps(
+    call: Call, release: Release | None, token: str, *, way_back: bool = True
+) -> list[Step]:
     """Return the step that builds what is live anew, with the variables as they are by then."""
     if release is None:
         return []
@@ -168,7 +179,9 @@ def deploy_steps(call: Call, release: Release | None, token: str) -> list[Step]:
                 action=api.promote(release.project, release.live),
                 check=own_probe(call, "serves", "--deployment", release.live.id, "--wait", "120",
                                 attempts=2, timeout_s=300.0),
-            ),
+            )
+            if way_back
+            else Irreversible("what was live has keys that are dead"),
             detail=(f"https://{release.live.url}", "until it is built and production serves it"),
         )
     ]  # fmt: skip
@@ -303,6 +316,20 @@ def _make(call: Call, each: Replaced, token: str, reason: str) -> list[Step]:
             ),
         ),
     ]  # fmt: skip
+
+
+def _way_back(call: Call, replaced: Sequence[Replaced]) -> Step:
+    """Return the look whose undo comes first: without the old keys nothing may go back."""
+    words = [word for each in replaced for word in ("--key", f"{each.old.kind}:{each.old.name}")]
+    look = own_probe(call, "old-keys", *words)
+    command = cast(Command, look.action)
+    return Step(
+        id="way-back",
+        title="See that the old keys still work, so that this can be undone",
+        safety="idempotent",
+        check=look,
+        undo=Undo("See that the old keys still work", command, look),
+    )
 
 
 def _key_look(call: Call, kind: str, name: str, expect: str) -> Any:

@@ -51,6 +51,18 @@ def check_legacy(call: Call, *, expect: str) -> Report:
     return looked(call, "legacy", word_for(holds), said)
 
 
+def check_old_keys(call: Call, keys: tuple[str, ...]) -> Report:
+    """Say whether each of these keys, KIND:NAME, works still; without that nothing goes back."""
+    api = SupabaseKeys(supabase_of(call))
+    listed = api.keys()
+    known = {f"{each.kind}:{each.name}" for each in listed}
+    if any(each.startswith("legacy:") for each in keys) and api.legacy_enabled() is not True:
+        known = {each for each in known if not each.startswith("legacy:")}
+    gone = [each.partition(":")[2] for each in keys if each not in known]
+    said = f"{', '.join(gone)} was ended" if gone else "the old keys are there still"
+    return looked(call, "old-keys", word_for(not gone), said)
+
+
 def key_id(call: Call, kind: str, name: str) -> str:
     """Return the id of a key; raises OpsError `no-such-key` (exit 3)."""
     found = SupabaseKeys(supabase_of(call)).find(kind, name)

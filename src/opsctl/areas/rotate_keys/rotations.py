@@ -28,6 +28,8 @@ class Rotation:
     """Whether its run, or one that goes on from it, has not come to its end."""
     stopped_run: str
     """That run; empty where none has stopped."""
+    ended: bool
+    """Whether an old key of its was ended for good, or may have been: there is no way back."""
 
     @property
     def token(self) -> str:
@@ -53,7 +55,8 @@ def read_rotations(call: Call) -> list[Rotation]:
                       and run.facts.get("token") in each.facts.get("tokens", ())
                       and each.id not in undone)]  # fmt: skip
         open_ = [each for each in own if each.state == "stopped"]
-        found.append(Rotation(run, bool(open_), open_[-1].id if open_ else ""))
+        ended = any(map(_has_ended, own)) or bool(run.facts.get("revoked"))
+        found.append(Rotation(run, bool(open_), open_[-1].id if open_ else "", ended))
     return found
 
 
@@ -92,10 +95,10 @@ def choose_stopped(call: Call, run: str) -> str:
         matching = [each for each in rotations if each.run.id.startswith(run)]
     else:
         # The newest that ended nothing: it can still be taken back whole.
-        matching = [each for each in rotations if not _has_ended(each)][-1:]
+        matching = [each for each in rotations if not each.ended][-1:]
     if len(matching) == 1:
         chosen = matching[0]
-        if _has_ended(chosen):
+        if chosen.ended:
             raise OpsError(
                 f"The rotation {chosen.run.id} cannot be aborted any more",
                 why="it has ended an old key, and that cannot be made again",
@@ -113,9 +116,8 @@ def choose_stopped(call: Call, run: str) -> str:
     )
 
 
-def _has_ended(rotation: Rotation) -> bool:
-    """Whether an old key was ended for good, or may have been."""
+def _has_ended(run: JournalRun) -> bool:
     return any(
         id.startswith("end-") and id != "end-legacy" and step.state not in ("pending", "failed")
-        for id, step in rotation.run.steps.items()
-    ) or bool(rotation.run.facts.get("revoked"))
+        for id, step in run.steps.items()
+    )
