@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from opsctl.cli.freeze import override_of, told_to_override
 from opsctl.cli.screen import ask, can_ask, colored, say_plainly, width_of, write_result
 from opsctl.cli.session import emit
 from opsctl.core.action import Manual
@@ -73,16 +74,18 @@ def change(wanted: Plan | Resume, *, call: Call, shared: Shared) -> int:
         )
     again = f"runs resume {wanted.run}" if isinstance(wanted, Resume) else plan.command
     engine = open_engine(call, no_input=shared.no_input, quiet=shared.quiet)
+    begun = isinstance(wanted, Resume) and engine.has_begun(wanted.run)
+    override = {} if begun else override_of(plan, call, shared, again=again)
     if isinstance(wanted, Resume):
         engine.refuse_unapproved(wanted.run)
     elif engine.awaits_approval(plan):
         engine.refuse_unshared(plan)
-    approval = _agree(plan, shared, again)
+    approval = {**_agree(plan, shared, again), **override}
     if isinstance(wanted, Plan) and engine.awaits_approval(plan):
         return emit(_requested(engine.request(plan, approval=approval), plan), shared)
     with told_to_children(shared):
         if isinstance(wanted, Resume):
-            outcome = engine.resume(wanted.run)
+            outcome = engine.resume(wanted.run, approval=approval if override else None)
         else:
             outcome = engine.start(plan, approval={**approval, **step_of_a_runbook()})
     return emit(outcome_report(outcome), shared)
@@ -194,6 +197,7 @@ def told_to_children(shared: Shared) -> Iterator[None]:
         given["OPSCTL_CONFIG"] = str(shared.config.absolute())
     if shared.no_input:
         given["OPSCTL_NO_INPUT"] = "1"
+    given.update(told_to_override(shared))
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
     try:

@@ -51,6 +51,14 @@ class Shared:
             help="Agree to what cannot be undone by naming the environment.",
         ),
     ] = None
+    override_freeze: Annotated[
+        str | None,
+        typer.Option(
+            "--override-freeze",
+            metavar="REASON",
+            help="Change something though it is frozen; the reason is kept.",
+        ),
+    ] = None
     no_input: Annotated[bool, typer.Option("--no-input", help="Never ask.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False
     plain: Annotated[

@@ -291,7 +291,32 @@ def maintenance(call: Call) -> Part:
         title = f"Maintenance now, until {format_moment(holding.ends_at)}: {holding.reason}"
     elif coming is not None:
         title = f"Maintenance next: {format_moment(coming.begins_at)}, {coming.reason}"
-    return Part((Finding("maintenance", title, Status.OK),), data)
+    return Part((Finding("maintenance", title, Status.OK), *_freeze(call, now, data)), data)
+
+
+def _freeze(call: Call, now: float, data: dict[str, Any]) -> tuple[Finding, ...]:
+    """Name the freeze that holds, else the next; `data` is told, too."""
+    from opsctl.core.freezes import freezes_between, frozen
+    from opsctl.core.times import format_moment
+
+    rules = call.environment.freezes
+    if not rules:
+        return ()
+    held = frozen(rules, now)
+    coming = next(
+        (each for each in freezes_between(rules, now, now + _AHEAD_S) if each.begins_at > now), None
+    )
+    data["frozen"] = held.to_json() if held else None
+    data["next_freeze"] = coming.to_json() if coming else None
+    if held is not None:
+        title = f"Frozen until {format_moment(held.ends_at)}: {held.name}"
+        return (Finding("freeze", title, Status.FAILED, Severity.WARNING,
+                        evidence="changes are refused",
+                        hint="a change that cannot wait: --override-freeze REASON"),)  # fmt: skip
+    if coming is None:
+        return ()
+    title = f"Freeze next: {format_moment(coming.begins_at)}, {coming.name}"
+    return (Finding("freeze", title, Status.OK),)
 
 
 def _some(names: list[str]) -> str:

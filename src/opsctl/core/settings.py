@@ -10,9 +10,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from opsctl.core.maintenance import Freeze, Maintenance
 from opsctl.core.rotation import Rotation
 from opsctl.core.setting_types import EnvironmentName as EnvironmentName
-from opsctl.core.setting_types import Model, Place, SecretRef, State, WebAddress
+from opsctl.core.setting_types import Model, Place, SecretRef, State, WebAddress, Weekday
 
 
 class Database(Model):
@@ -336,7 +337,6 @@ class Channels(Model):
 
 
 IncidentSeverity = Literal["P0", "P1", "P2", "P3"]
-Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 
 class Contact(Model):
@@ -456,6 +456,8 @@ class Environment(Model):
     maintenance_windows: tuple[MonthlyWindow, ...] = Field(
         (), description="Maintenance that comes back every month."
     )
+    maintenance: Maintenance = Field(Maintenance(), description="How maintenance is planned.")
+    freezes: tuple[Freeze, ...] = Field((), description="When nothing is changed.")
     alerts: tuple[AlertRule, ...] = Field(_ALERTS, description="When to tell somebody.")
     witnesses: tuple[Place, ...] = Field(
         (), description="HOST:PORT of others: when they do not answer either, it is this machine."

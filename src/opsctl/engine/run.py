@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import secrets
 import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -31,11 +30,10 @@ from opsctl.core.journal import Event, Journal
 from opsctl.core.lease import Held, Holder, Locks
 from opsctl.core.plan import Plan, Step, plan_from_json, plan_to_json, undo_plan
 from opsctl.core.report import Status
+from opsctl.engine.interruption import gently_interrupted
 from opsctl.engine.perform import ActionFailed, OutcomeUnknown, ask, perform
+from opsctl.engine.progress import Progress, RunState, state_of
 from opsctl.engine.time_limit import time_limit_s
-
-RunState = Literal["running", "finished", "stopped", "unknown", "aborted", "waiting"]
-"""waiting: others were asked to approve it, and it has not begun."""
 
 StepState = Literal["done", "already", "found", "failed", "unknown", "blocked", "pending"]
 """found: it is done, and what it looked at is not well."""
@@ -176,15 +174,20 @@ class Engine:
             needed = self._approvals[plan.environment]
             refuse_unapproved(run, self.events(run), plan, now=self._journal.now(), needed=needed)
 
-    def resume(self, run: str) -> Outcome:
+    def has_begun(self, run: str) -> bool:
+        """Whether the intent of one of a run's steps is on record."""
+        return any(event.kind == "started" for event in self.events(run))
+
+    def resume(self, run: str, *, approval: Mapping[str, Any] | None = None) -> Outcome:
         """Finish a run that stopped, or begin one that was approved.
 
-        Raises OpsError `locked`, `run-over`, `step-unknown`, `not-approved`.
+        `approval` says how it was agreed to, where that is to be kept. Raises OpsError
+        `locked`, `run-over`, `step-unknown`, `not-approved`.
         """
         run = self.full_id(run)
         plan = self.plan_of(run)
         with self._holding(plan, run):
-            state = _state(self.events(run), running=False)
+            state = state_of(self.events(run), running=False)
             if state in ("finished", "aborted"):
                 raise OpsError(
                     f"The run {run} is over",
@@ -193,6 +196,8 @@ class Engine:
                     code="run-over",
                 )
             self.refuse_unapproved(run)
+            if approval is not None:
+                self._write(run, "approved", data=approval)
             return self._carry_out(run, plan)
 
     def undo_plan(self, run: str) -> Plan:
@@ -214,7 +219,7 @@ class Engine:
                     hint=f"opsctl runs resume {other.run}",
                     code="undo-under-way",
                 )
-        progress = _Progress(self.events(run))
+        progress = Progress(self.events(run))
         unsure = [step.id for step in plan.steps if progress.unsure(step.id)]
         done = [step.id for step in plan.steps if progress.effective(step.id)]
         for step in plan.steps:
@@ -238,7 +243,7 @@ class Engine:
         """Record what a person says became of a step. Raises OpsError `step-not-unknown`."""
         run = self.full_id(run)
         plan = self.plan_of(run)
-        progress = _Progress(self.events(run))
+        progress = Progress(self.events(run))
         if step not in {each.id for each in plan.steps} or not progress.unsure(step):
             open_ = [each.id for each in plan.steps if progress.unsure(each.id)]
             raise OpsError(
@@ -322,9 +327,9 @@ class Engine:
     def _carry_on(self, run: str, plan: Plan) -> Outcome:
         outcomes: list[StepOutcome] = []
         error: OpsError | None = None
-        with _gently_interrupted() as interruption:
+        with gently_interrupted() as interruption:
             for index, step in enumerate(plan.steps, start=1):
-                progress = _Progress(self._journal.events(run))
+                progress = Progress(self._journal.events(run))
                 if progress.settled(step.id):
                     before: StepState = "found" if progress.exit_code(step.id) else "done"
                     outcomes.append(StepOutcome(step.id, step.title, before, "done before"))
@@ -359,10 +364,10 @@ class Engine:
         last = next((step for step in steps if step.status not in _OVER), None)
         if last is None:
             self._write(run, "finished", data={})
-            if _Progress(self._journal.events(run)).found(plan):
+            if Progress(self._journal.events(run)).found(plan):
                 return Outcome(run, plan, Status.FAILED, Exit.FAILED, steps)
             return Outcome(run, plan, Status.OK, Exit.OK, steps)
-        progress = _Progress(self._journal.events(run))
+        progress = Progress(self._journal.events(run))
         # Of a plan whose steps stand each for itself whatever was done counts: it is finished
         # by a resume, which repeats nothing.
         apart = plan.resumable or any(step.independent for step in plan.steps)
@@ -401,7 +406,7 @@ class Engine:
             exit=Exit.REFUSED if last.status == "blocked" else Exit.UNKNOWN,
         )
 
-    def _step(self, run: str, step: Step, progress: _Progress) -> StepOutcome:
+    def _step(self, run: str, step: Step, progress: Progress) -> StepOutcome:
         def ended(status: StepState, detail: str = "") -> StepOutcome:
             return StepOutcome(step.id, step.title, status, detail)
 
@@ -533,7 +538,7 @@ class Engine:
         # Who holds it is asked of a server, where a team shares one.
         holder = None if over else self._locks.holder_of(str(plan.get("lock") or environment))
         running = holder is not None and holder.run == first.run and self._locks.is_alive(holder)
-        state = _state(tuple(events), running=running)
+        state = state_of(tuple(events), running=running)
         return RunSummary(
             run=first.run,
             command=str(plan.get("command", "")),
@@ -546,92 +551,6 @@ class Engine:
             plan_hash=str(first.data.get("sha256", "")),
             undoes=plan.get("facts", {}).get("undoes"),
         )
-
-
-class _Progress:
-    """What the events of a run say of its steps."""
-
-    def __init__(self, events: tuple[Event, ...]) -> None:
-        self._last: dict[str, Event] = {}
-        self._kinds: dict[str, list[str]] = {}
-        self._exits: dict[str, int] = {}
-        for event in events:
-            if event.step is not None:
-                self._last[event.step] = event
-                self._kinds.setdefault(event.step, []).append(event.kind)
-                if event.kind == "done":
-                    self._exits[event.step] = int(event.data.get("exit_code", 0))
-
-    def settled(self, step: str) -> bool:
-        """Whether a step is done and verified, or a person said it is done."""
-        last = self._last.get(step)
-        if last is None:
-            return False
-        return last.kind == "verified" or (
-            last.kind == "resolved" and last.data.get("how") == "done"
-        )
-
-    def acted(self, step: str) -> bool:
-        """Whether a step's effect is recorded."""
-        last = self._last.get(step)
-        return last is not None and last.kind == "done"
-
-    def effective(self, step: str) -> bool:
-        """Whether a step has taken effect, as far as the journal knows."""
-        return self.settled(step) or self.acted(step)
-
-    def unsure(self, step: str) -> bool:
-        """Whether a step was cut off between intent and effect."""
-        last = self._last.get(step)
-        return last is not None and last.kind in ("started", "unknown")
-
-    def exit_code(self, step: str) -> int:
-        """Return by which exit code a step's program did what it should; 0 of other steps."""
-        return self._exits.get(step, 0)
-
-    def found(self, plan: Plan) -> bool:
-        """Whether a look's last answer is that something is not well.
-
-        The same look may stand in a plan twice, before a change and after it.
-        """
-        answers = {
-            step.action.argv: self.exit_code(step.id)
-            for step in plan.steps
-            if isinstance(step.action, Command)
-        }
-        return any(answers.values())
-
-    def redo(self, step: str) -> bool:
-        """Whether a person said that a step did not take effect."""
-        last = self._last.get(step)
-        return last is not None and last.kind == "resolved" and last.data.get("how") == "redo"
-
-
-class _Interruption:
-    """The signal that asked for an end, if one did."""
-
-    signal: int | None = None
-
-
-@contextmanager
-def _gently_interrupted() -> Iterator[_Interruption]:
-    """Let the first SIGINT or SIGTERM wait for the step; the second acts at once."""
-    interruption = _Interruption()
-    if threading.current_thread() is not threading.main_thread():
-        yield interruption
-        return
-
-    def note(number: int, frame: object) -> None:
-        if interruption.signal is not None:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        interruption.signal = number
-
-    with ExitStack() as stack:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            old = signal.signal(number, note)
-            stack.callback(signal.signal, number, old)
-        yield interruption
 
 
 def _cut_off(run: str, error: OpsError) -> OpsError:
@@ -669,21 +588,6 @@ def _unknown_step(run: str, step: Step, detail: str) -> OpsError:
         code="step-unknown",
         exit=Exit.PARTIAL,
     )
-
-
-def _state(events: tuple[Event, ...], *, running: bool) -> RunState:
-    if any(event.kind == "finished" for event in events):
-        return "finished"
-    if any(event.kind == "aborted" for event in events):
-        return "aborted"
-    if running:
-        return "running"
-    kinds = {event.kind for event in events}
-    if "requested" in kinds and "started" not in kinds:
-        return "waiting"
-    progress = _Progress(events)
-    steps = {event.step for event in events if event.step is not None}
-    return "unknown" if any(progress.unsure(step) for step in steps) else "stopped"
 
 
 def _new_run_id() -> str:
