@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
-from urllib.parse import quote
 
-from opsctl.adapters.rest import PATIENCE, Patience, Rest
+from opsctl.adapters.rest import PATIENCE, Patience
+from opsctl.adapters.supabase_management import Management
 from opsctl.core.errors import OpsError
 from opsctl.core.settings import Supabase
 from opsctl.core.trust import trusted
@@ -75,16 +75,8 @@ def read_key_use(
     A span of more than 24 hours is asked in pieces. Raises as `opsctl.adapters.rest.Rest` does;
     an answer without a list is not taken for a log without entries.
     """
-    rest = Rest(
-        name="Supabase",
-        code="supabase",
-        api=settings.api,
-        token=settings.access_token,
-        setting="supabase",
-        headers={},
-        patience=patience,
-    )
-    path = f"/v1/projects/{quote(settings.ref or '', safe='')}/analytics/endpoints/logs.all"
+    api = Management(settings, patience=patience)
+    rest, path = api.rest, f"{api.path}/analytics/endpoints/logs.all"
     found: dict[str, KeyUse] = {}
     begin = since
     while begin < until:

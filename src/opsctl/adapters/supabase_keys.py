@@ -7,12 +7,12 @@ id and its name; its value is read by `value` alone, and stands in no Request.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-from opsctl.adapters.rest import PATIENCE, Patience, Rest
+from opsctl.adapters.rest import PATIENCE, Patience
+from opsctl.adapters.supabase_management import Management
 from opsctl.core.action import Pairs, Request
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.settings import Supabase
@@ -38,17 +38,9 @@ class SupabaseKeys:
     """The API keys of one project. What it raises is described at `opsctl.adapters.rest.Rest`."""
 
     def __init__(self, settings: Supabase, *, patience: Patience = PATIENCE) -> None:
-        self._settings = settings
-        self._rest = Rest(
-            name="Supabase",
-            code="supabase",
-            api=settings.api,
-            token=settings.access_token,
-            setting="supabase",
-            headers={},
-            patience=patience,
-        )
-        self._path = f"/v1/projects/{quote(settings.ref or '', safe='')}/api-keys"
+        self._api = Management(settings, patience=patience)
+        self._rest = self._api.rest
+        self._path = f"{self._api.path}/api-keys"
 
     def keys(self) -> tuple[ApiKey, ...]:
         """Return every key, by name."""
@@ -96,18 +88,20 @@ class SupabaseKeys:
         body = {"type": kind, "name": name, "description": description}
         if kind == "secret":
             body["secret_jwt_template"] = {"role": "service_role"}  # type: ignore[assignment]
-        return self._send("POST", self._path, body=body)
+        return self._api.request("POST", self._path, body=body)
 
     def delete(
         self, id: str, *, reason: str, compromised: bool = False, fill: Pairs = ()
     ) -> Request:
         """End a key for good: DELETE /v1/projects/REF/api-keys/ID. `id` may be a name of `fill`."""
         query = {"reason": reason, "was_compromised": str(compromised).lower()}
-        return self._send("DELETE", f"{self._path}/{quote(id, safe='{}')}", query=query, fill=fill)
+        return self._api.request(
+            "DELETE", f"{self._path}/{quote(id, safe='{}')}", query=query, fill=fill
+        )
 
     def enable_legacy(self, *, on: bool) -> Request:
         """Let both legacy keys work, or not: PUT /v1/projects/REF/api-keys/legacy; reversible."""
-        return self._send("PUT", f"{self._path}/legacy", query={"enabled": str(on).lower()})
+        return self._api.request("PUT", f"{self._path}/legacy", query={"enabled": str(on).lower()})
 
     def _listed(self, *, reveal: bool) -> list[tuple[ApiKey, str | None]]:
         data = self._rest.get(self._path, {"reveal": str(reveal).lower()}).data
@@ -116,27 +110,6 @@ class SupabaseKeys:
         except (KeyError, TypeError, AttributeError):
             raise self._rest.not_understood(self._path) from None
         return sorted(found, key=lambda pair: pair[0].name)
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: dict[str, str] | None = None,
-        body: Any = None,
-        fill: Pairs = (),
-    ) -> Request:
-        if self._settings.access_token is None:
-            raise self._rest.failed("refused", "the settings have no supabase.access_token")
-        url = self._settings.api.rstrip("/") + path + (f"?{urlencode(query)}" if query else "")
-        return Request(
-            method,
-            url,
-            headers=(("Content-Type", "application/json"),) if body is not None else (),
-            secret_headers=(("Authorization", f"bearer:{self._settings.access_token}"),),
-            body=None if body is None else json.dumps(body, sort_keys=True),
-            fill=fill,
-        )
 
 
 def _key(data: Any) -> ApiKey:

@@ -5,10 +5,8 @@ GET, POST and DELETE /v1/projects/REF/secrets; what is listed as the value is it
 
 from __future__ import annotations
 
-import json
-from urllib.parse import quote
-
-from opsctl.adapters.rest import PATIENCE, Patience, Rest
+from opsctl.adapters.rest import PATIENCE, Patience
+from opsctl.adapters.supabase_management import Management
 from opsctl.core.action import Pairs, Request
 from opsctl.core.settings import Supabase
 
@@ -17,17 +15,9 @@ class FunctionSecrets:
     """The secrets of one project. What it raises is described at `opsctl.adapters.rest.Rest`."""
 
     def __init__(self, settings: Supabase, *, patience: Patience = PATIENCE) -> None:
-        self._settings = settings
-        self._rest = Rest(
-            name="Supabase",
-            code="supabase",
-            api=settings.api,
-            token=settings.access_token,
-            setting="supabase",
-            headers={},
-            patience=patience,
-        )
-        self._path = f"/v1/projects/{quote(settings.ref or '', safe='')}/secrets"
+        self._api = Management(settings, patience=patience)
+        self._rest = self._api.rest
+        self._path = f"{self._api.path}/secrets"
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each secret's value, hexadecimal, by name."""
@@ -39,20 +29,10 @@ class FunctionSecrets:
 
     def put(self, name: str, value: str, *, fill: Pairs) -> Request:
         """Write one; `value` holds names of `fill` for what is secret."""
-        return self._send("POST", [{"name": name, "value": value}], fill)
+        return self._api.request(
+            "POST", self._path, body=[{"name": name, "value": value}], fill=fill
+        )
 
     def delete(self, name: str) -> Request:
         """Take one away."""
-        return self._send("DELETE", [name], ())
-
-    def _send(self, method: str, body: object, fill: Pairs) -> Request:
-        if self._settings.access_token is None:
-            raise self._rest.failed("refused", "the settings have no supabase.access_token")
-        return Request(
-            method,
-            self._settings.api.rstrip("/") + self._path,
-            headers=(("Content-Type", "application/json"),),
-            secret_headers=(("Authorization", f"bearer:{self._settings.access_token}"),),
-            body=json.dumps(body),
-            fill=fill,
-        )
+        return self._api.request("DELETE", self._path, body=[name])

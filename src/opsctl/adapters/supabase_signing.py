@@ -6,13 +6,13 @@ Each is standby, in_use, previously_used or revoked. They are at
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from opsctl.adapters.rest import PATIENCE, Patience, Rest
+from opsctl.adapters.rest import PATIENCE, Patience
+from opsctl.adapters.supabase_management import Management
 from opsctl.core.action import Pairs, Request
 from opsctl.core.settings import Supabase
 
@@ -33,18 +33,9 @@ class SigningKeys:
     """The signing keys of one project. It raises what `opsctl.adapters.rest.Rest` does."""
 
     def __init__(self, settings: Supabase, *, patience: Patience = PATIENCE) -> None:
-        self._settings = settings
-        self._rest = Rest(
-            name="Supabase",
-            code="supabase",
-            api=settings.api,
-            token=settings.access_token,
-            setting="supabase",
-            headers={},
-            patience=patience,
-        )
-        project = f"/v1/projects/{quote(settings.ref or '', safe='')}"
-        self._config = f"{project}/config/auth"
+        self._api = Management(settings, patience=patience)
+        self._rest = self._api.rest
+        self._config = f"{self._api.path}/config/auth"
         self._path = f"{self._config}/signing-keys"
 
     def keys(self) -> tuple[SigningKey, ...]:
@@ -65,7 +56,9 @@ class SigningKeys:
 
     def create(self, algorithm: str) -> Request:
         """Make a key that is published and does not sign yet."""
-        return self._send("POST", self._path, {"algorithm": algorithm, "status": "standby"})
+        return self._api.request(
+            "POST", self._path, body={"algorithm": algorithm, "status": "standby"}
+        )
 
     def set_status(self, id: str, status: str, *, fill: Pairs = ()) -> Request:
         """Give a key another status; `id` may be a name of `fill`.
@@ -73,23 +66,12 @@ class SigningKeys:
         in_use makes the one before previously_used. Supabase lets some five minutes pass
         between two changes.
         """
-        return self._send("PATCH", f"{self._path}/{quote(id, safe='{}')}", {"status": status}, fill)
+        path = f"{self._path}/{quote(id, safe='{}')}"
+        return self._api.request("PATCH", path, body={"status": status}, fill=fill)
 
     def delete(self, id: str, *, fill: Pairs = ()) -> Request:
         """Take away a key that is not in use; `id` may be a name of `fill`."""
-        return self._send("DELETE", f"{self._path}/{quote(id, safe='{}')}", None, fill)
-
-    def _send(self, method: str, path: str, body: object, fill: Pairs = ()) -> Request:
-        if self._settings.access_token is None:
-            raise self._rest.failed("refused", "the settings have no supabase.access_token")
-        return Request(
-            method,
-            self._settings.api.rstrip("/") + path,
-            headers=(("Content-Type", "application/json"),) if body is not None else (),
-            secret_headers=(("Authorization", f"bearer:{self._settings.access_token}"),),
-            body=None if body is None else json.dumps(body, sort_keys=True),
-            fill=fill,
-        )
+        return self._api.request("DELETE", f"{self._path}/{quote(id, safe='{}')}", fill=fill)
 
 
 def _key(data: Any) -> SigningKey:

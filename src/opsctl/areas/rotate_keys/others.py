@@ -6,12 +6,11 @@ cannot be read again, so writing over it cannot be undone.
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from opsctl.adapters.pg_password import try_password
+from opsctl.adapters.supabase_management import Management
 from opsctl.areas.rotate_keys.facts import new_token, read_release, require_programs
 from opsctl.areas.rotate_keys.looks import Word, looked, own_probe, word_for
 from opsctl.areas.rotate_keys.plan import deploy_steps, health_steps, ill_now, keep_steps
@@ -25,7 +24,7 @@ from opsctl.areas.rotate_keys.sources import (
     supabase_of,
     value_reference,
 )
-from opsctl.core.action import Command, Expect, Manual, Probe, Request
+from opsctl.core.action import Command, Expect, Manual, Probe
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Irreversible, Plan, Step
 from opsctl.core.secrets import resolve_secret
@@ -110,7 +109,7 @@ def plan_password(call: Call, reference: str) -> Plan:
 
     Raises OpsError `no-database` (exit 2), `bad-password` (exit 2).
     """
-    settings = supabase_of(call)
+    api = Management(supabase_of(call))
     if call.environment.database is None:
         raise OpsError(
             f"The environment {call.name} has no database",
@@ -126,13 +125,10 @@ def plan_password(call: Call, reference: str) -> Plan:
         id="change",
         title="Give the database the new password",
         safety="verify",
-        action=Request(
+        action=api.request(
             "PATCH",
-            f"{settings.api.rstrip('/')}/v1/projects/{quote(settings.ref or '', safe='')}"
-            "/database/password",
-            headers=(("Content-Type", "application/json"),),
-            secret_headers=(("Authorization", f"bearer:{settings.access_token}"),),
-            body=json.dumps({"password": "{{value}}"}),
+            f"{api.path}/database/password",
+            body={"password": "{{value}}"},
             fill=(("value", value_reference(call, source)),),
         ),
         check=own_probe(call, "password-works", "--source", source, attempts=10),
