@@ -5,16 +5,26 @@ from __future__ import annotations
 import importlib.resources
 import re
 
-from opsctl.adapters import health_history, incidents, maintenance_windows
+from opsctl.adapters import (
+    health_history,
+    incidents,
+    maintenance_events,
+    maintenance_windows,
+)
 
 VERSION = 2
 """As in the state file, which has the same tables."""
 
 _TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
-_OTHERS = (*health_history.SCHEMA, *maintenance_windows.SCHEMA, *incidents.SCHEMA)
+_OTHERS = (
+    *health_history.SCHEMA,
+    *maintenance_windows.SCHEMA,
+    *incidents.SCHEMA,
+    *maintenance_events.SCHEMA,
+)
 """What the rooms keep, in the SQL that both databases know."""
 
-_ONLY_ADDED = ("incident_event",)
+_ONLY_ADDED = ("incident_event", "maintenance_event")
 
 
 def schema_sql() -> str:

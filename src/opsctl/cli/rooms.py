@@ -109,6 +109,12 @@ ROOMS = (
         formats={"postmortem": ("html",)},
     ),
     Room(
+        "maintenance",
+        "Plan, announce, begin and end maintenance; tasks and reviews.",
+        "opsctl.areas.maintenance.cli",
+        acts=("plan", "cancel", "start", "finish", "task done"),
+    ),
+    Room(
         "rotate-keys",
         "Replace keys everywhere, see the new ones live, then end the old.",
         "opsctl.areas.rotate_keys.cli",
@@ -116,9 +122,12 @@ ROOMS = (
     ),
     Room(
         "drill",
-        "Practise a restore in the sandbox, and measure RTO and RPO.",
+        "Break the sandbox, mend it, and measure how long that takes.",
         "opsctl.cli.drill",
-        acts=("restore",),
+        acts=("run", "start", "hint", "check", "stop", "restore"),
+        default="run",
+        alone=True,
+        others=("list", "start", "hint", "check", "report", "stop", "restore"),
     ),
     Room(
         "runbook",

@@ -1,0 +1,1 @@
+"""Maintenance: windows that are announced, tasks that are done in them, reviews that are due."""

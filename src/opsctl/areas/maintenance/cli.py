@@ -1,0 +1,151 @@
+"""`opsctl maintenance`: windows, what is done in them, and what is due again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from opsctl.core.call import Call
+    from opsctl.core.report import Report
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+task_app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    help="List the tasks of a window, and say which are done.",
+)
+app.add_typer(task_app, name="task")
+
+Which = Annotated[
+    str | None,
+    typer.Argument(metavar="[WINDOW]", help="Its id; else the one under way or the next one."),
+]
+Of = Annotated[
+    str | None,
+    typer.Option("--window", metavar="WINDOW", help="Its id; else the one under way or the next."),
+]
+Calendar = Annotated[
+    Path | None,
+    typer.Option("--calendar", metavar="FILE.ics", help="Write all windows as a calendar file."),
+]
+Length = Annotated[
+    str | None, typer.Option("--for", metavar="TIME", help="How long it is to last: 3h.")
+]
+Note = Annotated[str, typer.Option("--note", metavar="TEXT", help="What is to be remembered.")]
+
+
+@app.command()
+def plan(
+    call: Call,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help="When it begins, YYYY-MM-DDTHH:MM in UTC or with an offset; "
+            "else when the settings say.",
+        ),
+    ] = None,
+    for_: Length = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="What it is for, for everybody.")
+    ] = "",
+    move: Annotated[
+        str | None, typer.Option("--move", metavar="WINDOW", help="Move this one instead.")
+    ] = None,
+    short_notice: Annotated[
+        str,
+        typer.Option(
+            "--short-notice", metavar="REASON", help="Why it is announced later than promised."
+        ),
+    ] = "",
+    calendar: Calendar = None,
+) -> Report:
+    """Put the next window on record, and show what will be done in it.
+
+    Without --at it is the next one of the settings that can still be announced in time. Exit 5:
+    there is less notice than promised.
+    """
+    from opsctl.areas.maintenance.windows import plan as plan_
+
+    return plan_(
+        call,
+        at=at,
+        for_=for_,
+        reason=reason.strip(),
+        move=move,
+        short_notice=short_notice.strip(),
+        calendar_file=calendar,
+    )
+
+
+@app.command()
+def cancel(
+    call: Call,
+    window: Which = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why it is not done.")
+    ] = "",
+    calendar: Calendar = None,
+) -> Report:
+    """Take a window back that has not begun."""
+    from opsctl.areas.maintenance.windows import cancel as cancel_
+
+    return cancel_(call, window, reason=reason.strip(), calendar_file=calendar)
+
+
+@app.command()
+def start(
+    call: Call,
+    window: Which = None,
+    unplanned: Annotated[
+        str,
+        typer.Option("--unplanned", metavar="REASON", help="Begin one now that was not planned."),
+    ] = "",
+    for_: Length = None,
+) -> Report:
+    """Begin a window: what happens in it is no downtime, and alerts nobody."""
+    from opsctl.areas.maintenance.windows import start as start_
+
+    return start_(call, window, unplanned=unplanned.strip(), for_=for_)
+
+
+@app.command()
+def finish(call: Call, window: Which = None, note: Note = "") -> Report:
+    """End the window that is under way; what it really took is left out of reports."""
+    from opsctl.areas.maintenance.windows import finish as finish_
+
+    return finish_(call, window, note=note.strip())
+
+
+@app.command("list")
+def list_(call: Call, calendar: Calendar = None) -> Report:
+    """List the windows: planned, moved, under way, over; who was told, and what was done."""
+    from opsctl.areas.maintenance.windows import list_windows
+
+    return list_windows(call, calendar_file=calendar)
+
+
+@task_app.command("list")
+def list_tasks(call: Call, window: Of = None) -> Report:
+    """List the tasks of a window: who did which, when, and what helps with it."""
+    from opsctl.areas.maintenance.tasks import list_tasks as list_tasks_
+
+    return list_tasks_(call, window)
+
+
+@task_app.command()
+def done(
+    call: Call,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Its name, from task list.")],
+    window: Of = None,
+    note: Note = "",
+) -> Report:
+    """Keep that a task is done, by whom and when."""
+    from opsctl.areas.maintenance.tasks import finish_task
+
+    return finish_task(call, task, window, note=note.strip())
