@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from opsctl.core.call import Call
+    from opsctl.core.plan import Plan
     from opsctl.core.report import Report
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
@@ -122,6 +123,24 @@ def finish(call: Call, window: Which = None, note: Note = "") -> Report:
     return finish_(call, window, note=note.strip())
 
 
+@app.command()
+def announce(
+    call: Call,
+    window: Which = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="CHANNEL", help="slack, email, url-1; may be repeated."),
+    ] = None,
+) -> Plan:
+    """Tell the channels of the settings how a window stands; shown before it is sent.
+
+    Again after it was moved, begun, ended or cancelled: each channel is told once of each.
+    """
+    from opsctl.areas.maintenance.announce import announce as announce_
+
+    return announce_(call, window, only=only or ())
+
+
 @app.command("list")
 def list_(call: Call, calendar: Calendar = None) -> Report:
     """List the windows: planned, moved, under way, over; who was told, and what was done."""
@@ -149,3 +168,24 @@ def done(
     from opsctl.areas.maintenance.tasks import finish_task
 
     return finish_task(call, task, window, note=note.strip())
+
+
+Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="slack, email, url-1.")]
+Named = Annotated[str, typer.Option("--window", metavar="WINDOW", help="Which window.")]
+MessageKey = Annotated[str, typer.Option("--message", metavar="KEY", help="Which of its messages.")]
+
+
+@app.command(hidden=True)
+def tell(call: Call, channel: Channel, window: Named, message: MessageKey) -> Report:
+    """Tell one channel, as the plans of this room do."""
+    from opsctl.areas.maintenance.announce import tell as tell_
+
+    return tell_(call, channel, window=window, key=message)
+
+
+@app.command(hidden=True)
+def told(call: Call, channel: Channel, window: Named, message: MessageKey) -> Report:
+    """Look whether a channel was told, as the plans of this room do."""
+    from opsctl.areas.maintenance.announce import told as told_
+
+    return told_(call, channel, window=window, key=message)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from opsctl.adapters.journal_runs import JournalRuns
 from opsctl.adapters.maintenance_events import MaintenanceEvent, MaintenanceStore
 from opsctl.core.errors import Exit, OpsError
 
@@ -103,7 +104,11 @@ def windows_of(events: Sequence[MaintenanceEvent]) -> list[Planned]:
 
 def all_windows(call: Call) -> list[Planned]:
     """Return the environment's windows, the earliest begin first."""
-    return windows_of(events_of(call))
+    windows = windows_of(events_of(call))
+    if not windows:
+        return windows
+    told = _delivered(call)
+    return [replace(each, told={**told.get(each.id, {}), **each.told}) for each in windows]
 
 
 def chosen(windows: Iterable[Planned], id: str | None, *, now: float) -> Planned:
@@ -149,6 +154,23 @@ def actor() -> str:
     with suppress(KeyError, OSError, ImportError):
         user = getpass.getuser()
     return f"{user}@{socket.gethostname()}"
+
+
+def _delivered(call: Call) -> dict[str, dict[tuple[str, str], float]]:
+    """Return by window when each message was seen where it belongs, by the journal.
+
+    What was cut off between sending and writing it down is on record there alone.
+    """
+    found: dict[str, dict[tuple[str, str], float]] = {}
+    for run in JournalRuns(call.state).of(call.name):
+        window = run.facts.get("maintenance")
+        for step in run.steps.values() if window else ():
+            word, _, rest = step.id.partition(":")
+            if word == "tell" and step.state == "done":
+                channel, _, key = rest.partition(":")
+                at = step.ended_at or run.began_at
+                found.setdefault(str(window), {}).setdefault((channel, key), at)
+    return found
 
 
 def _planned(event: MaintenanceEvent) -> Planned:
