@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -219,12 +220,14 @@ def _command(action: Command, held: Held | None = None) -> Answer:
     _still(held)
     try:
         if action.terminal:
-            code = run_on_terminal(action.argv, env=env, cwd=action.cwd, timeout_s=action.timeout_s)
+            code = run_on_terminal(
+                action.argv, env=env, cwd=_folder(action), timeout_s=action.timeout_s
+            )
             return Answer(code, "")
         done = run_program(
             begun_in_time(action.argv, held.latest_start if held is not None else None),
             env=env,
-            cwd=action.cwd,
+            cwd=_folder(action),
             stdin=action.stdin,
             timeout_s=action.timeout_s,
         )
@@ -236,6 +239,17 @@ def _command(action: Command, held: Held | None = None) -> Answer:
         raise ActionFailed("the lease was over before the program began")
     text = "\n".join(part for part in (done.stdout, done.stderr) if part)
     return Answer(done.exit_code, without_secrets(text, values))
+
+
+def _folder(action: Command) -> str | None:
+    """Return where a command is started.
+
+    On the machine of a colleague who resumes a run the project lies elsewhere: opsctl's own
+    commands find the settings as this one did.
+    """
+    if action.cwd is not None and action.argv[0] == "opsctl" and not Path(action.cwd).is_dir():
+        return None
+    return action.cwd
 
 
 def _request(action: Request, held: Held | None = None) -> Answer:

@@ -39,7 +39,7 @@ def look(call: Call, check: Probe | None) -> int:
 def act(call: Call, action: Any) -> int:
     """Run a step's command in this process and return its exit code."""
     assert isinstance(action, Command)
-    wanted = understood(list(action.argv[3:]))
+    wanted = understood(list(action.argv[1:]))
     assert wanted is not None
     if wanted["command"] == "record":
         store_of(call).add(event_from_json(json.loads(action.stdin or "")))

@@ -188,7 +188,7 @@ def test_without_any_deployment_a_person_builds_the_commit(app_world: Any) -> No
     assert isinstance(step.undo, Irreversible)
     assert step.check is not None
     assert isinstance(step.check.action, Command)
-    assert ("restore", "serving", commit) == step.check.action.argv[3:6]
+    assert ("restore", "serving", commit) == step.check.action.argv[1:4]
 
 
 def test_what_is_live_already_is_only_looked_at(app_world: Any) -> None:
@@ -370,7 +370,7 @@ def test_the_watch_is_a_look_with_time_enough(app_world: Any) -> None:
     assert step.check is not None
     assert isinstance(step.check.action, Command)
     assert ("restore", "watch", "--for", "90", "--env", "production", "--quiet") == (
-        step.check.action.argv[3:]
+        step.check.action.argv[1:]
     )
     assert (1, True) == (step.check.attempts, step.check.action.timeout_s > 90)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -77,7 +76,7 @@ def prune_plan(
             title=f"Remove {_count(len(ids), 'backup')} from {where}",
             safety="idempotent",
             action=Command(
-                (sys.executable, "-m", "opsctl", "backup", "remove", *ids, "--env", environment,
+                ("opsctl", "backup", "remove", *ids, "--env", environment,
                  "--quiet", *(("--from", from_) if from_ else ())),
                 cwd=root,
                 timeout_s=_TIMEOUT_S,

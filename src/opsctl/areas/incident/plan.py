@@ -7,7 +7,6 @@ step is carried out; one that failed keeps none of the others.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -200,5 +199,5 @@ def _told(call: Call, words: Sequence[str]) -> Probe:
 
 def own_command(call: Call, words: Sequence[str], *, stdin: str | None = None) -> Command:
     """Return a hidden command of this room."""
-    argv = (sys.executable, "-m", "opsctl", "incident", *words, "--env", call.name, "--quiet")
+    argv = ("opsctl", "incident", *words, "--env", call.name, "--quiet")
     return Command(argv, cwd=str(call.root), stdin=stdin, timeout_s=_TIMEOUT_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -372,7 +371,7 @@ def _watch(call: Call, watch_s: float) -> list[Step]:
 
 
 def _opsctl(call: Call, *words: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "opsctl", "restore", *words, "--env", call.name, "--quiet")
+    return ("opsctl", "restore", *words, "--env", call.name, "--quiet")
 
 
 def _warnings(

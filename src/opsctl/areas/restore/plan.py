@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -114,7 +113,7 @@ def drop_plan(name: str, choices: Choices, target: Target, *, about: str) -> Pla
 
 def backup_step(environment: str, root: str) -> Step:
     """Return the step that backs up what is there now; `root` is where the settings are."""
-    argv = (sys.executable, "-m", "opsctl", "backup", "create", "--label", BEFORE_RESTORE,
+    argv = ("opsctl", "backup", "create", "--label", BEFORE_RESTORE,
             "--env", environment, "--quiet")  # fmt: skip
     return Step(
         id="backup",
@@ -194,7 +193,7 @@ def losses(manifest: Manifest, target: Target, *, kept: str) -> tuple[Loss, ...]
 
 
 def _fill_step(manifest: Manifest, target: Target, choices: Choices) -> Step:
-    argv = (sys.executable, "-m", "opsctl", "restore", "fill", manifest.id, "--into",
+    argv = ("opsctl", "restore", "fill", manifest.id, "--into",
             choices.into, "--token", choices.token, "--env", choices.environment, "--quiet",
             *(("--from", choices.from_) if choices.from_ else ()))  # fmt: skip
     name, work = choices.into, new_name(target.name, choices.token)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -275,7 +274,7 @@ def _swap_step(
     drops: tuple[str, ...],
 ) -> Step:
     token = choices.token
-    argv = (sys.executable, "-m", "opsctl", "restore", "schemas", manifest.id, "--token", token,
+    argv = ("opsctl", "restore", "schemas", manifest.id, "--token", token,
             "--env", choices.environment, "--quiet",
             *(("--from", choices.from_) if choices.from_ else ()))  # fmt: skip
     there = [schema for schema in moved if schema in target.schemas]
@@ -330,7 +329,7 @@ def _probe(choices: Choices, *, there: str, applied: str) -> Probe:
 
 
 def _verify_step(manifest: Manifest, choices: Choices) -> Step:
-    argv = (sys.executable, "-m", "opsctl", "backup", "verify", manifest.id, "--env",
+    argv = ("opsctl", "backup", "verify", manifest.id, "--env",
             choices.environment, "--quiet",
             *(("--from", choices.from_) if choices.from_ else ()))  # fmt: skip
     return Step(
@@ -343,7 +342,7 @@ def _verify_step(manifest: Manifest, choices: Choices) -> Step:
 
 
 def _compare_step(manifest: Manifest, choices: Choices) -> Step:
-    argv = (sys.executable, "-m", "opsctl", "restore", "check", manifest.id, "--env",
+    argv = ("opsctl", "restore", "check", manifest.id, "--env",
             choices.environment, "--quiet",
             *(("--from", choices.from_) if choices.from_ else ()))  # fmt: skip
     return Step(

@@ -8,7 +8,6 @@ that is rolled back.
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -440,7 +439,7 @@ def _stage_step(
         if files
         else [backup, "--tables", ",".join(labels)]
     )
-    argv = (sys.executable, "-m", "opsctl", "restore", "stage", *what, "--token", token,
+    argv = ("opsctl", "restore", "stage", *what, "--token", token,
             "--env", call.name, "--quiet", *(("--from", from_) if from_ else ()))  # fmt: skip
     schema = schema_name(token)
     database = database_of(call)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -124,7 +123,7 @@ def own_probe(
     `operand` comes from outside: whatever it is, it is no option.
     """
     last = () if operand is None else ("--", operand)
-    argv = (sys.executable, "-m", "opsctl", "rollback", *words, "--env", call.name, "--quiet")
+    argv = ("opsctl", "rollback", *words, "--env", call.name, "--quiet")
     argv += last
     return Probe(
         Command(argv, cwd=str(call.root), timeout_s=timeout_s),

@@ -177,7 +177,7 @@ def make_commits(call: Call, parts: str) -> Report:
 
 def _make(call: Call, world: _World) -> Step:
     folder = call.project
-    argv = (sys.executable, "-m", "opsctl", "rollback", "code-commit", "--env", call.name,
+    argv = ("opsctl", "rollback", "code-commit", "--env", call.name,
             "--quiet", "--parts", "-")  # fmt: skip
     return Step(
         id="commit",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -336,7 +335,7 @@ def _backup_steps(call: Call) -> tuple[Step, ...]:
     """Return the step that makes a verified backup; its check asks for one of this hour."""
     if call.environment.rollback.backup == "none":
         return ()
-    opsctl = (sys.executable, "-m", "opsctl", "backup")
+    opsctl = ("opsctl", "backup")
     where = ("--env", call.name, "--quiet")
     root = str(call.root)
     create = (*opsctl, "create", "--verify", "--label", "before a rollback", *where)
