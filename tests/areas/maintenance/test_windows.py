@@ -215,3 +215,10 @@ def test_a_calendar_that_cannot_be_written_says_so(world: World, tmp_path: Path)
 
     assert (code, document["error"]["code"]) == (3, "calendar-unwritable")
     assert len(world.opsctl("list")[1]["data"]["windows"]) == 1
+
+
+def test_packages_that_cannot_be_looked_at_are_unknown(world: World) -> None:
+    code, document = world.opsctl("dependencies")
+
+    assert (code, document["status"]) == (3, "unknown")
+    assert "package-lock.json" in document["findings"][0]["evidence"]

@@ -149,6 +149,17 @@ def list_(call: Call, calendar: Calendar = None) -> Report:
     return list_windows(call, calendar_file=calendar)
 
 
+@app.command()
+def dependencies(call: Call) -> Report:
+    """Ask npm or pnpm what is behind, and which advisories concern what production gets.
+
+    Exit 1: one of them is high or critical. Exit 3: it could not be found out.
+    """
+    from opsctl.areas.maintenance.dependencies import look
+
+    return look(call)
+
+
 @task_app.command("list")
 def list_tasks(call: Call, window: Of = None) -> Report:
     """List the tasks of a window: who did which, when, and what helps with it."""
