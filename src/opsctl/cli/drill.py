@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 
-_NAME = "sandbox"
-
 
 @app.callback()
 def drill() -> None:
@@ -23,143 +19,97 @@ def drill() -> None:
 
 
 @app.command()
+def run(
+    call: Call,
+    scenario: Annotated[
+        str, typer.Argument(metavar="[SCENARIO]", help="Its name; without, all are listed.")
+    ] = "",
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Solve it, too, by the lines of its runbook.")
+    ] = False,
+) -> Report:
+    """Break the sandbox by a scenario, and start the clock; with --auto, solve it, too.
+
+    Then solve it with opsctl's own commands. Other words: list, start SCENARIO, hint, check,
+    report, stop; and restore, which measures a restore by itself.
+
+    Exit 0 begun, or solved with --auto; 1 not solved.
+    """
+    from opsctl.cli.drill_game import list_scenarios, solve, start_drill
+
+    if not scenario:
+        return list_scenarios(call)
+    return solve(call, scenario) if auto else start_drill(call, scenario)
+
+
+@app.command("list")
+def list_(call: Call) -> Report:
+    """List the scenarios, and how long each took when it was solved last."""
+    from opsctl.cli.drill_game import list_scenarios
+
+    return list_scenarios(call)
+
+
+@app.command()
+def start(
+    call: Call,
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="Its name.")],
+) -> Report:
+    """Break the sandbox by a scenario, and start the clock.
+
+    A sandbox in which there was a drill already is made anew first.
+    """
+    from opsctl.cli.drill_game import start_drill
+
+    return start_drill(call, scenario)
+
+
+@app.command()
+def hint(call: Call) -> Report:
+    """Show one more hint; it is recorded."""
+    from opsctl.cli.drill_game import next_hint
+
+    return next_hint(call)
+
+
+@app.command()
+def check(call: Call) -> Report:
+    """Look whether the drill is solved, and stop the clock if it is.
+
+    Exit 0 solved, 1 not yet, 3 could not look.
+    """
+    from opsctl.cli.drill_check import check_drill
+
+    return check_drill(call)
+
+
+@app.command()
+def report(
+    call: Call,
+    drill: Annotated[
+        str, typer.Argument(metavar="[DRILL]", help="Its id, or how it begins; else the newest.")
+    ] = "",
+) -> Report:
+    """Tell how long it took to detect, to decide and to recover, and what was typed.
+
+    Exit 0 solved, 1 given up, 3 not over yet.
+    """
+    from opsctl.cli.drill_report import report_drill
+
+    return report_drill(call, drill)
+
+
+@app.command()
+def stop(call: Call) -> Report:
+    """Give the drill up, and show what would have solved it."""
+    from opsctl.cli.drill_game import give_up
+
+    return give_up(call)
+
+
+@app.command()
 def restore(call: Call) -> Report:
     """Back the sandbox up, destroy its data, restore it, and measure RTO and RPO."""
-    from opsctl.adapters.backup_manifest import Manifest
-    from opsctl.adapters.restores import read_backup
-    from opsctl.areas.backup.facts import store_of
-    from opsctl.areas.backup.work import create
-    from opsctl.areas.restore.work import plan_drop, plan_restore
-    from opsctl.cli.change import open_engine
-    from opsctl.core.report import Status
-    from opsctl.sandbox.world import World
+    from opsctl.cli.drill_restore import restore_and_measure
 
-    world = World(call.root)
-    _refuse_outside_the_sandbox(call, running=world.state().running)
-    made = create(call, tables=(), label="drill", to=None, encrypt_to=(), verify=False)
-    manifest: Manifest = read_backup(store_of(call), str(made.data["backup"]))
-    before = world.contents()
-    call.say("Writing rows that the backup does not have")
-    written = world.write_rows()
-    call.say("Destroying tables and rows")
-    world.destroy()
-    struck_at, struck = time.time(), time.monotonic()
-    plan = plan_restore(call, backup=manifest.id, into=None, swap=False, from_=None)
-    # The sandbox's application is ill before its rollback; this drill is about the data.
-    plan = replace(plan, steps=tuple(step for step in plan.steps if step.action is not None))
-    engine = open_engine(call)
-    outcome = engine.start(plan, approval={"how": "drill", "plan_hash": plan.hash})
-    rto_s = time.monotonic() - struck
-    if outcome.error is not None:
-        raise outcome.error
-    equal = world.contents() == before
-    kept = str(plan.facts["kept"])
-    dropped = engine.start(plan_drop(call, kept), approval={"how": "drill"})
-    return _report(
-        call,
-        manifest,
-        run=outcome.run,
-        rto_s=rto_s,
-        data_age_s=struck_at - manifest.snapshot_at.timestamp(),
-        written=written,
-        equal=equal,
-        cleaned=dropped.status is Status.OK,
-    )
-
-
-def _refuse_outside_the_sandbox(call: Call, *, running: bool) -> None:
-    from opsctl.core.errors import Exit, OpsError
-
-    if call.name != _NAME:
-        raise OpsError(
-            f"A drill destroys data, and {call.name} is not the sandbox",
-            why="it only ever runs on the environment that opsctl sandbox up has made",
-            hint="opsctl drill restore --env sandbox",
-            code="not-the-sandbox",
-            exit=Exit.REFUSED,
-        )
-    if not running:
-        raise OpsError(
-            "The sandbox is not up",
-            why="a drill needs its database",
-            hint="opsctl sandbox up",
-            code="sandbox-down",
-            exit=Exit.UNKNOWN,
-        )
-
-
-def _report(
-    call: Call,
-    manifest: object,
-    *,
-    run: str,
-    rto_s: float,
-    data_age_s: float,
-    written: int,
-    equal: bool,
-    cleaned: bool,
-) -> Report:
-    from opsctl.adapters.backup_manifest import Manifest
-    from opsctl.core.progress import duration
-    from opsctl.core.report import Finding, Report, Severity, Status, Table
-
-    if not isinstance(manifest, Manifest):
-        raise TypeError("a drill is about a backup")
-    limits = call.environment.limits
-    rpo_s = limits.backup_age_h * 3600
-    slow, late = rto_s > limits.recovery_time_s, data_age_s > rpo_s
-    findings = (
-        Finding(
-            "drill-contents",
-            "Every row and object is back" if equal else "Something is not back",
-            Status.OK if equal else Status.FAILED,
-            evidence=f"{manifest.rows:,} rows in {len(manifest.tables)} tables",
-        ),
-        Finding(
-            "recovery-time",
-            "Recovery took too long" if slow else "Recovery was fast enough",
-            Status.FAILED if slow else Status.OK,
-            evidence=f"{duration(rto_s)}; the target is {duration(limits.recovery_time_s)}",
-        ),
-        Finding(
-            "data-age",
-            "Too much was lost" if late else "No more was lost than allowed",
-            Status.FAILED if late else Status.OK,
-            evidence=f"{written} rows of {duration(data_age_s)}; the target is {duration(rpo_s)}",
-        ),
-        Finding(
-            "drill-cleaned",
-            "The destroyed database was dropped",
-            Status.OK if cleaned else Status.FAILED,
-            Severity.WARNING,
-            hint="" if cleaned else "opsctl restore status --env sandbox",
-        ),
-    )
-    failed = any(each.status is Status.FAILED for each in findings)
-    table = Table(
-        "",
-        ("", "measured", "target"),
-        (
-            ("RTO: from the disaster to the restored database", duration(rto_s),
-             duration(limits.recovery_time_s)),
-            ("RPO: age of the data that came back", duration(data_age_s), duration(rpo_s)),
-            ("rows written since the backup, and lost", str(written), ""),
-        ),
-    )  # fmt: skip
-    return Report(
-        command="drill restore",
-        title="The drill " + ("FAILED" if failed else "succeeded"),
-        environment=call.name,
-        findings=findings,
-        tables=(table,),
-        notes=(f"Run {run}. The record: opsctl runs show {run}",),
-        data={
-            "rto_s": round(rto_s, 2),
-            "rto_target_s": limits.recovery_time_s,
-            "rpo_s": round(data_age_s, 2),
-            "rpo_target_s": rpo_s,
-            "rows_lost": written,
-            "backup": manifest.id,
-            "run": run,
-        },
-    )
+    return restore_and_measure(call)

@@ -5,11 +5,13 @@ Every error is caught here and nowhere else.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import io
 import os
 import sys
+import time
 from typing import Any
 
 from opsctl.cli.rooms import ROOMS, Room, root_help
@@ -19,6 +21,13 @@ from opsctl.core.errors import Exit, OpsError
 
 def run(argv: list[str]) -> int:
     """Run one command line and return its exit code; nothing escapes but that."""
+    began = time.time()
+    code = _answer(argv)
+    _note_for_a_drill(argv, began=began, code=code)
+    return code
+
+
+def _answer(argv: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that cannot say a sign gets its number, not an error.
@@ -100,6 +109,16 @@ def command_tree() -> Any:
 
 def _stub() -> None:
     """Stand where a room will be."""
+
+
+def _note_for_a_drill(argv: list[str], *, began: float, code: int) -> None:
+    """Have a drill that is on know what was typed; one that cannot be told misses a line."""
+    if not argv or "--help" in argv:
+        return
+    from opsctl.core.drill_notes import note
+
+    with contextlib.suppress(OSError):
+        note(os.getcwd(), argv, began=began, ended=time.time(), code=code)  # noqa: PTH109
 
 
 def _say_what_is_overdue(argv: list[str]) -> None:

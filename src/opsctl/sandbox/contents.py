@@ -48,13 +48,13 @@ def fill(url: str, *, app: Path) -> None:
         for path in files:
             if path == files[-1]:
                 connection.execute(_resource("rows.sql"))
-            _migrate(connection, path)
+            migrate(connection, path)
         connection.execute(_resource("rows_after.sql"))
         connection.execute("ANALYZE")
     _use(url)
 
 
-def _migrate(connection: psycopg.Connection[tuple[object, ...]], path: Path) -> None:
+def migrate(connection: psycopg.Connection[tuple[object, ...]], path: Path) -> None:
     """Apply one migration and record it as both tools do."""
     data = path.read_bytes()
     version, _, name = path.stem.partition("_")

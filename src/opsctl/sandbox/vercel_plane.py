@@ -186,6 +186,9 @@ class VercelPlane(ControlPlane):
         match name:
             case "push":
                 return {"id": self.push(str(data["commit"]), message=str(data.get("message", "")))}
+            case "look":
+                self.look_at_remote()
+                return {}
             case "set":
                 for key in ("takes_s", "queues_promotions", "fails_promotions", "builds_end"):
                     if key in data:

@@ -144,19 +144,31 @@ class World:
 
     def contents(self) -> Contents:
         """Return what is in the database: rows and a hash per table, sequences."""
-        return read_contents(self._database_url(), jobs=2)
+        return read_contents(self.database_url, jobs=2)
 
     def write_rows(self) -> int:
         """Write rows as the application would, and return how many."""
-        with psycopg.connect(self._database_url(), autocommit=True) as connection:
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
             return connection.execute(_WRITE).rowcount
 
     def destroy(self) -> None:
         """Do to the data what a bad night does: drop a table, empty another, spoil a third."""
-        with psycopg.connect(self._database_url(), autocommit=True) as connection:
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
             connection.execute(_DESTROY)
 
-    def _database_url(self) -> str:
+    def stop_database(self) -> None:
+        """Stop PostgreSQL alone, as if its machine were gone."""
+        with self._alone():
+            self._server().stop()
+
+    @property
+    def app_folder(self) -> Path:
+        """The sample application's checkout."""
+        return self.folder / "app"
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL, with its password."""
         return (self.folder / "database-url").read_text(encoding="utf-8").strip()
 
     @property
@@ -186,15 +198,14 @@ class World:
         with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{DATABASE}" TEMPLATE template0'.encode())
         self._write_url(server)
-        app = self.folder / "app"
-        write_project(app)
-        fill(server.url(DATABASE), app=app)
+        write_project(self.app_folder)
+        fill(server.url(DATABASE), app=self.app_folder)
         write_private(self._made, "1\n")
 
     def _seed_planes(self) -> None:
         """Write what the control planes know at first, where nobody has."""
         self.planes.prepare()
-        remote, app = self.folder / "remote.git", self.folder / "app"
+        remote, app = self.folder / "remote.git", self.app_folder
         if remote.exists() or (self.planes.folder / "vercel.json").exists():
             return
         from opsctl.sandbox.releases import seed_planes, write_history
