@@ -55,6 +55,18 @@ def test_old_keys_are_ended_later_and_status_nags_until_then(world: RotationWorl
     assert 0 == nothing.exit
 
 
+def test_a_place_that_holds_another_key_is_named(world: RotationWorld) -> None:
+    text = (world.root / ".env.local").read_text()
+    (world.root / ".env.local").write_text(text.replace(world.key("secret"), "another"))
+
+    plan = world.opsctl("rotate-keys", "supabase", "--dry-run", "--format", "json")
+
+    notes = plan.json["data"]["plan"]["notes"]
+    assert [f"{SECRET} in .env.local holds something else than the old key; undone, it would hold "
+            "the old key."] == [each for each in notes if "something else" in each]  # fmt: skip
+    assert 1 == sum("is assumed" in each for each in notes)
+
+
 def test_there_is_no_way_back_to_keys_that_were_ended(world: RotationWorld) -> None:
     run = rotate(world).json["data"]["run"]
     assert 0 == world.opsctl("rotate-keys", "revoke", "--yes", "--quiet").exit

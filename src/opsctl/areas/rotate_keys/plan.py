@@ -388,10 +388,17 @@ def _notes(
         )
     if revoke or emergency:
         notes += leak_note(_ended(replaced))
-    for each in replaced:
-        for place, held in each.places:
-            if held.there and not held.digest:
-                notes.append(f"{place.title} cannot be read: that it holds the old key is assumed.")
+    unread = [place.title for each in replaced for place, held in each.places
+              if held.there and not held.digest]  # fmt: skip
+    if unread:
+        notes.append(f"That these hold the old key is assumed, for nobody can read them: "
+                     f"{', '.join(unread)}.")  # fmt: skip
+    notes += [
+        f"{place.title} holds something else than the old key; undone, it would hold the old key."
+        for each in replaced
+        for place, held in each.places
+        if held.digest and held.digest != each.digest and place.sink.value == "{value}"
+    ]
     return notes
 
 
