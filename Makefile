@@ -1,5 +1,5 @@
 PYTHON := .venv/bin/python
-.PHONY: demo test check soak format bench
+.PHONY: demo test check soak format bench site
 
 demo: ; python3 .ci/setup.py demo
 test: ; python3 .ci/setup.py test
@@ -15,3 +15,5 @@ check:
 soak: ; OPSCTL_SOAK=1 $(PYTHON) -m pytest -n auto --dist worksteal
 format: ; $(PYTHON) -m ruff format . && $(PYTHON) -m ruff check --fix .
 bench: ; $(PYTHON) benchmarks/startup.py
+# The documentation, into dist/site; a link that leads nowhere fails it. Needs the docs extra.
+site: ; NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --clean

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 
-_EXITS = (
+EXITS = (
     ("0", "done, or all well"),
     ("1", "looked, and something is wrong"),
     ("2", "the call or the configuration is wrong"),
@@ -22,12 +22,12 @@ _EXITS = (
     ("5", "refused by a guard: not confirmed, protected, locked, frozen"),
     ("130, 143", "interrupted, terminated"),
 )
-_FILES = (
+FILES = (
     ("opsctl.yaml, config/opsctl.yaml", "the settings; every key: opsctl config schema"),
     (".opsctl/state.db", "journal, history and incidents, unless the settings say otherwise"),
     (".opsctl/backups/", "backups, unless the settings say otherwise"),
 )
-_VARIABLES = (
+VARIABLES = (
     ("OPSCTL_ENV", "the environment, as --env"),
     ("OPSCTL_CONFIG", "the settings file, as --config"),
     ("OPSCTL_NO_INPUT", "never ask, as --no-input"),
@@ -48,6 +48,22 @@ def show() -> Report:
 def manual_page() -> str:
     """Return the page of every command in roff, for man and mandoc."""
     return "\n".join(_lines()) + "\n"
+
+
+def commands_of(group: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield (words, command) of every command of a group that is not hidden, in order."""
+    for name, command in group.commands.items():
+        if command.hidden:
+            continue
+        if hasattr(command, "commands"):
+            yield from commands_of(command, (*names, name))
+        else:
+            yield (*names, name), command
+
+
+def paragraphs(text: str) -> list[str]:
+    """Return a help text's paragraphs; one that is to stay as it stands begins with a \\b."""
+    return [each for each in re.split(r"\n\s*\n", text.strip()) if each.strip()]
 
 
 def _lines() -> Iterator[str]:
@@ -71,7 +87,7 @@ def _lines() -> Iterator[str]:
         group = typer.main.get_group(load_room(room))
         yield f".SS {_roff(room.name)}"
         yield _roff(room.help)
-        for names, command in _commands(group, ()):
+        for names, command in commands_of(group):
             words = names if not (room.alone and names == (room.default,)) else ()
             options = options or [each for each in command.params if each.name in shared]
             yield from _command((room.name, *words), command, shared)
@@ -79,19 +95,9 @@ def _lines() -> Iterator[str]:
     yield "Every command takes these."
     for each in options:
         yield from _option(each)
-    yield from _table("EXIT STATUS", _EXITS)
-    yield from _table("ENVIRONMENT", _VARIABLES)
-    yield from _table("FILES", _FILES)
-
-
-def _commands(group: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, command in group.commands.items():
-        if command.hidden:
-            continue
-        if hasattr(command, "commands"):
-            yield from _commands(command, (*names, name))
-        else:
-            yield (*names, name), command
+    yield from _table("EXIT STATUS", EXITS)
+    yield from _table("ENVIRONMENT", VARIABLES)
+    yield from _table("FILES", FILES)
 
 
 def _command(words: tuple[str, ...], command: Any, shared: set[str]) -> Iterator[str]:
@@ -103,7 +109,7 @@ def _command(words: tuple[str, ...], command: Any, shared: set[str]) -> Iterator
     if usage:
         yield _roff(usage)
     yield ".RS"
-    for index, paragraph in enumerate(_paragraphs(command.help or "")):
+    for index, paragraph in enumerate(paragraphs(command.help or "")):
         if index:
             yield ".PP"
         if paragraph.startswith("\b"):
@@ -116,10 +122,6 @@ def _command(words: tuple[str, ...], command: Any, shared: set[str]) -> Iterator
         if each.param_type_name == "option":
             yield from _option(each)
     yield ".RE"
-
-
-def _paragraphs(text: str) -> list[str]:
-    return [each for each in re.split(r"\n\s*\n", text.strip()) if each.strip()]
 
 
 def _option(option: Any) -> Iterator[str]:

@@ -1,0 +1,292 @@
+"""The reference of the site, made from the program: commands, settings, exit codes, formats."""
+
+from __future__ import annotations
+
+import functools
+import html
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import opsctl.core
+from opsctl.cli.manual import EXITS, FILES, VARIABLES, commands_of, paragraphs
+from opsctl.cli.rooms import ROOMS, Room
+from opsctl.cli.root import load_room
+from opsctl.cli.shared import Shared
+from opsctl.render import FORMATS
+
+SHARED = frozenset(Shared.__dataclass_fields__)
+ANCHOR = "#options-of-every-command"
+
+
+@functools.cache
+def pages() -> dict[str, str]:
+    """Return the Markdown of every page by its place on the site, in the order of the menu."""
+    return {
+        "reference/index.md": _overview(),
+        **{f"reference/{room.name}.md": _room(room) for room in ROOMS},
+        "reference/settings.md": _settings(),
+        "reference/output.md": _output(),
+    }
+
+
+def _overview() -> str:
+    rows = [f"| [`opsctl {room.name}`]({room.name}.md) | {prose(room.help)} |" for room in ROOMS]
+    first = next(command for _, command in commands_of(_group(ROOMS[0])))
+    shared = [each for each in first.params if each.name in SHARED]
+    return "\n".join(
+        (
+            "# Reference",
+            "",
+            "Made from the program with this site; `opsctl COMMAND --help` says the same.",
+            "",
+            "## Commands",
+            "",
+            "| command | what it does |",
+            "|---|---|",
+            *rows,
+            "",
+            "## Options of every command",
+            "",
+            *_options(shared),
+            "## Variables",
+            "",
+            *_table(("variable", "what it sets"), VARIABLES),
+            "",
+            "A variable wins over the settings file, and an option over a variable.",
+            "",
+            "## Files",
+            "",
+            *_table(("file", "what it holds"), FILES),
+            "",
+            "The settings have [a page of their own](settings.md), and so have exit codes and "
+            "[formats](output.md).",
+            "",
+        )
+    )
+
+
+def _room(room: Room) -> str:
+    lines = [f"# opsctl {room.name}", "", prose(room.help), ""]
+    if room.default:
+        lines += [f"`opsctl {room.name}` alone means `opsctl {room.name} {room.default}`.", ""]
+    for words, command in commands_of(_group(room)):
+        lines += _command(room, words, command)
+    lines += [f"Every command takes [the shared options](index.md{ANCHOR}), too.", ""]
+    return "\n".join(lines)
+
+
+def _command(room: Room, words: tuple[str, ...], command: Any) -> Iterator[str]:
+    name = " ".join(("opsctl", room.name, *_typed(room, words)))
+    own = [each for each in command.params if each.name not in SHARED and not each.hidden]
+    arguments = [each for each in own if each.param_type_name == "argument"]
+    options = [each for each in own if each.param_type_name == "option"]
+    usage = " ".join((name, *map(_argument, arguments), "[OPTIONS]"))
+    yield from (f"## {name}", "", "```text", usage, "```", "")
+    for paragraph in paragraphs(command.help or ""):
+        if paragraph.startswith("\b"):
+            yield from ("```text", *paragraph.splitlines()[1:], "```", "")
+        else:
+            yield from (prose(" ".join(paragraph.split())), "")
+    for each in arguments:
+        yield from (f"`{_argument(each)}`", f":   {prose(each.help or '')}", "")
+    yield from _options(options)
+    if more := room.formats.get(" ".join(words)):
+        yield from (f"Formats beside [the common ones](output.md): {_listed(more)}.", "")
+
+
+def _typed(room: Room, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words that a person types: a default stands for itself where it must."""
+    if room.alone and words == (room.default,):
+        return ()
+    group = _group(room)
+    for word in words[:-1]:
+        group = group.commands[word]
+    return words[:-1] if getattr(group, "otherwise", None) == words[-1] else words
+
+
+def _options(options: list[Any]) -> Iterator[str]:
+    for each in options:
+        names = ", ".join((*each.opts, *each.secondary_opts))
+        metavar = "" if each.is_flag else f" {each.metavar or each.name.upper()}"
+        meaning = prose(" ".join((each.help or "").split()))
+        if isinstance(each.default, str | int | float) and not each.is_flag and each.default != "":
+            meaning += f" Without it: `{each.default}`."
+        yield from (f"`{names}{metavar}`", f":   {meaning}", "")
+
+
+def _argument(argument: Any) -> str:
+    name = argument.metavar or str(argument.name).upper()
+    name += "..." if argument.nargs != 1 and not name.endswith("...") else ""
+    return name if argument.required or name.startswith("[") else f"[{name}]"
+
+
+def _settings() -> str:
+    schema = _schema("settings")
+    lines = [
+        "# Settings",
+        "",
+        "Every key of `opsctl.yaml`, from the schema that `opsctl config schema` prints.",
+        "[The example](settings-example.md) has each of them with a comment.",
+        "An unknown key is an error.",
+        "",
+    ]
+    lines += _object(schema, schema, path="")
+    return "\n".join(lines)
+
+
+def _object(node: dict[str, Any], schema: dict[str, Any], *, path: str) -> Iterator[str]:
+    """Yield the section of one object, and then those of the objects in it."""
+    yield from (f"## {path or 'The file itself'}", "")
+    if path and node.get("description"):
+        yield from (prose(node["description"]), "")
+    yield from ("| key | what it may be | without it | what it means |", "|---|---|---|---|")
+    inner = []
+    required = node.get("required", ())
+    for name, each in node["properties"].items():
+        place = f"{path}.{name}" if path else name
+        default = "-"
+        if name in required:
+            default = "required"
+        elif "default" in each and not isinstance(each["default"], dict):
+            default = _code(json.dumps(each["default"], ensure_ascii=False))
+        meaning = prose(each.get("description", ""))
+        yield f"| `{name}` | {_kind(each, schema)} | {default} | {meaning} |"
+        inner += [(place + suffix, found) for suffix, found in _objects(each, schema)]
+    yield ""
+    for place, found in inner:
+        yield from _object(found, schema, path=place)
+
+
+def _objects(node: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what has keys of its own within a value: (what its path ends with, the object)."""
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    if "properties" in node:
+        yield "", node
+    for each in node.get("anyOf", ()):
+        yield from _objects(each, schema)
+    if isinstance(node.get("items"), dict):
+        for suffix, found in _objects(node["items"], schema):
+            yield f"[]{suffix}", found
+    by_name = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+    for each in by_name:
+        if isinstance(each, dict):
+            for suffix, found in _objects(each, schema):
+                yield f".NAME{suffix}", found
+
+
+def _kind(node: dict[str, Any], schema: dict[str, Any]) -> str:
+    """Return in words what a value may be."""
+    if "$ref" in node:
+        return _kind(schema["$defs"][node["$ref"].rpartition("/")[2]], schema)
+    if "anyOf" in node:
+        kinds = dict.fromkeys(_kind(each, schema) for each in node["anyOf"])
+        return " or ".join(kind for kind in kinds if kind != "null")
+    if "const" in node:
+        return _code(json.dumps(node["const"]))
+    if "enum" in node:
+        return ", ".join(_code(str(value)) for value in node["enum"])
+    kind = str(node.get("type", "any value"))
+    if kind == "array":
+        return f"list of {_kind(node.get('items', {}), schema)}"
+    if kind == "object":
+        return "section" if "properties" in node else "section by name"
+    return kind + _bounds(node)
+
+
+def _bounds(node: dict[str, Any]) -> str:
+    words = {
+        "minimum": "at least",
+        "exclusiveMinimum": "more than",
+        "maximum": "at most",
+        "exclusiveMaximum": "less than",
+    }
+    said = [f"{word} {node[key]}" for key, word in words.items() if key in node]
+    return f", {', '.join(said)}" if said else ""
+
+
+def _output() -> str:
+    fields = []
+    schema = _schema("output")
+    for name, each in schema["properties"].items():
+        what = f"one of {_listed(each['enum'])}" if "enum" in each else each.get("type", "")
+        what = " or ".join(what) if isinstance(what, list) else what
+        fields.append((name, f"{what}{'. ' if what else ''}{each.get('description', '')}"))
+    more = [
+        f"| `opsctl {room.name} {command}` | {_listed(formats)} |"
+        for room in ROOMS
+        for command, formats in room.formats.items()
+    ]
+    return "\n".join(
+        (
+            "# Exit codes and formats",
+            "",
+            "## Exit codes",
+            "",
+            *_table(("code", "meaning"), EXITS),
+            "",
+            "After a 4 the message names `opsctl runs resume RUN` and `opsctl runs undo RUN`.",
+            "What nobody could look at is 3: never well, and never a failure of the server.",
+            "",
+            "## Formats",
+            "",
+            f"`--format` takes {_listed(FORMATS)} on every command; `--output FILE` writes the "
+            "result there, and `--also FORMAT=FILE` writes it in another format besides.",
+            "stdout carries the result and nothing else; plans, progress and questions go to "
+            "stderr.",
+            "`--plain` makes the text one for screen readers.",
+            "",
+            "Some commands have more formats:",
+            "",
+            "| command | formats |",
+            "|---|---|",
+            *more,
+            "",
+            "## JSON",
+            "",
+            f"{schema['title']}; `opsctl config schema --for json` prints the whole schema.",
+            "An error raised before the command began has the same shape.",
+            "",
+            *_table(("key", "what stands there"), fields),
+            "",
+        )
+    )
+
+
+def _schema(name: str) -> dict[str, Any]:
+    folder = Path(opsctl.core.__path__[0]) / "schemas"
+    loaded: dict[str, Any] = json.loads((folder / f"{name}.schema.json").read_text("utf-8"))
+    return loaded
+
+
+@functools.cache
+def _group(room: Room) -> Any:
+    return typer.main.get_group(load_room(room))
+
+
+def _table(head: tuple[str, str], rows: Any) -> Iterator[str]:
+    yield from (f"| {head[0]} | {head[1]} |", "|---|---|")
+    for name, meaning in rows:
+        yield f"| {_code(name)} | {prose(meaning)} |"
+
+
+def _listed(words: Any) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text and "`" not in text else prose(text)
+
+
+def prose(text: str) -> str:
+    """Return plain text as Markdown that shows it as it is; what stands in backticks stays."""
+    parts = re.split(r"(`[^`]+`)", text)
+    return "".join(
+        part if index % 2 else re.sub(r"([\\*_\[\]|#])", r"\\\1", html.escape(part, quote=False))
+        for index, part in enumerate(parts)
+    )
