@@ -47,9 +47,7 @@ class Retention(Model):
     """Rows that are old, and may go."""
 
     name: str = Field(pattern=_NAME, description="Shown in plans; unique within the environment.")
-    table: str = Field(
-        pattern=r"^[^.\s]+\.[^.\s]+$", description="SCHEMA.TABLE; its rows are deleted."
-    )
+    table: str = Field(pattern=r"^[^.]+\.[^.]+$", description="SCHEMA.TABLE; its rows are deleted.")
     column: str = Field(min_length=1, description="The column that tells how old a row is.")
     days: float = Field(gt=0, le=36500, description="Rows older than so many days may go.")
     only: str = Field(

@@ -160,6 +160,28 @@ def dependencies(call: Call) -> Report:
     return look(call)
 
 
+@app.command()
+def clean(
+    call: Call,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="RULE", help="This rule alone; may be repeated."),
+    ] = None,
+    backup: Annotated[
+        str | None,
+        typer.Option("--backup", metavar="BACKUP", help="The verified backup that has the rows."),
+    ] = None,
+) -> Plan:
+    """Delete old rows by the rules of the settings: counted first, in batches after.
+
+    Each batch is a transaction of its own, and leaves alone what somebody holds. What stopped is
+    resumed: opsctl runs resume.
+    """
+    from opsctl.areas.maintenance.clean import clean as clean_
+
+    return clean_(call, only=only or (), backup=backup)
+
+
 @task_app.command("list")
 def list_tasks(call: Call, window: Of = None) -> Report:
     """List the tasks of a window: who did which, when, and what helps with it."""
