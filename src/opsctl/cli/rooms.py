@@ -112,7 +112,7 @@ ROOMS = (
         "maintenance",
         "Plan, announce, begin and end maintenance; tasks and reviews.",
         "opsctl.areas.maintenance.cli",
-        acts=("plan", "cancel", "start", "finish", "task done", "tell"),
+        acts=("plan", "cancel", "start", "finish", "task done", "review done", "tell"),
     ),
     Room(
         "rotate-keys",

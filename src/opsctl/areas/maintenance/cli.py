@@ -20,6 +20,13 @@ task_app = typer.Typer(
     help="List the tasks of a window, and say which are done.",
 )
 app.add_typer(task_app, name="task")
+review_app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    help="List the reviews that are due, and say which were done.",
+)
+app.add_typer(review_app, name="review")
 
 Which = Annotated[
     str | None,
@@ -201,6 +208,40 @@ def done(
     from opsctl.areas.maintenance.tasks import finish_task
 
     return finish_task(call, task, window, note=note.strip())
+
+
+@review_app.command("list")
+def list_reviews(call: Call) -> Report:
+    """Say which reviews are due, when each was done last, and what shows it.
+
+    Exit 1: one is overdue, or was never done.
+    """
+    from opsctl.areas.maintenance.reviews import list_reviews as list_reviews_
+
+    return list_reviews_(call)
+
+
+@review_app.command("done")
+def review_done(
+    call: Call,
+    review: Annotated[str, typer.Argument(metavar="REVIEW", help="Its name, from review list.")],
+    evidence: Annotated[
+        list[str],
+        typer.Option(
+            "--evidence",
+            metavar="WHAT",
+            help="What shows it: a file, whose hash is kept; a link; a run. May be repeated.",
+        ),
+    ],
+    note: Note = "",
+    at: Annotated[
+        str, typer.Option("--at", metavar="TIME", help="When it was done: 3d ago is 3d.")
+    ] = "now",
+) -> Report:
+    """Keep that a review was done, by whom, when, and what shows it."""
+    from opsctl.areas.maintenance.reviews import finish_review
+
+    return finish_review(call, review, evidence=evidence, note=note.strip(), at=at)
 
 
 Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="slack, email, url-1.")]
