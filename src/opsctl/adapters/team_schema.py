@@ -6,6 +6,7 @@ import importlib.resources
 import re
 
 from opsctl.adapters import (
+    alert_states,
     health_history,
     incidents,
     maintenance_events,
@@ -21,6 +22,7 @@ _OTHERS = (
     *maintenance_windows.SCHEMA,
     *incidents.SCHEMA,
     *maintenance_events.SCHEMA,
+    *alert_states.SCHEMA,
 )
 """What the rooms keep, in the SQL that both databases know."""
 

@@ -354,3 +354,22 @@ def test_what_is_being_written_at_the_end_is_kept(
 
     with closing(blocker):
         assert len(kept(tmp_path)) == 4
+
+
+def test_a_watch_that_is_started_again_tells_nothing_twice_and_the_end(
+    process: Any, make_call: Any
+) -> None:
+    child, url = process()
+    rule = {"name": "down", "metric": "failure", "above": 0.0, "for_s": 0.0, "repeat_s": 3600.0}
+
+    def told(expected: int) -> list[str]:
+        said: list[str] = []
+        call = make_call(said, health=[{"name": "it", "url": url, "status": expected}],
+                         alerts=[rule])  # fmt: skip
+        watch(call, Wanted(every_s=0.2, for_s=0.7))
+        return [line for line in said if "down" in line]
+
+    first, again, mended, well = told(500), told(500), told(200), told(200)
+
+    assert child.poll() is None
+    assert (1, 0, 1, 0) == tuple(map(len, (first, again, mended, well))), (first, again, mended)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import ceil
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from opsctl.core.sample import Sample
@@ -59,6 +59,23 @@ class AlertState:
     """When it began and ended of late."""
     flapping: bool = False
     value: float | None = None
+
+
+def kept(state: AlertState, *, ahead_s: float) -> dict[str, Any]:
+    """Return a state as JSON data; `ahead_s` is how far the other clock is ahead of its own."""
+    return _moved(asdict(state), ahead_s)
+
+
+def from_kept(data: Mapping[str, Any], *, ahead_s: float) -> AlertState:
+    """Return the state that `kept` returned. Raises KeyError or TypeError for anything else."""
+    moved = _moved(data, -ahead_s)
+    return AlertState(**{**moved, "changes": tuple(moved["changes"])})
+
+
+def _moved(data: Mapping[str, Any], by_s: float) -> dict[str, Any]:
+    times = {name: data[name] for name in ("above_since", "began_at", "told_at")}
+    moved = {name: None if at is None else at + by_s for name, at in times.items()}
+    return {**data, **moved, "changes": [at + by_s for at in data["changes"]]}
 
 
 def step(

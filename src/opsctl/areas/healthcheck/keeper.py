@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from opsctl.adapters.alert_states import AlertKey, AlertStates
 from opsctl.adapters.health_history import HealthHistory
 from opsctl.areas.healthcheck import history
+from opsctl.areas.healthcheck.alerts import AlertState, from_kept, kept
 from opsctl.core.errors import OpsError
 from opsctl.core.sample import Sample
 
@@ -30,6 +32,7 @@ class Keeper:
         self._call = call
         self._say = say
         self._samples: list[Sample] = []
+        self._alerts: dict[AlertKey, AlertState] = {}
         self._busy = False
         self._failing = False
         self.writing = False
@@ -42,10 +45,30 @@ class Keeper:
             self._busy = True
             self._loop.at(time.monotonic() + _TOGETHER_S, self._write)
 
+    def alerts(self, check: str, states: Mapping[str, AlertState]) -> None:
+        """Keep where alerts of a check stand, with the samples that are kept next."""
+        self._alerts |= {(check, rule): state for rule, state in states.items()}
+
+    def restored(self) -> dict[AlertKey, AlertState]:
+        """Return where the alerts stood when they were last kept; what is damaged is left out."""
+        try:
+            found = AlertStates(self._call.state).load(self._call.name)
+        except OpsError as error:
+            self._say(f"Where alerts stood could not be read: {error.why}")
+            return {}
+        ahead_s = time.time() - time.monotonic()
+        states = {}
+        for key, data in found.items():
+            try:
+                states[key] = from_kept(data, ahead_s=ahead_s)
+            except (KeyError, TypeError):
+                self._say(f"Where the alert {key[1]} of {key[0]} stood could not be read")
+        return states
+
     def finish(self) -> None:
         """Write what is left, now."""
-        if self._samples:
-            self._wrote(self._samples, self._keep(self._samples))
+        if self._samples or self._alerts:
+            self._wrote(self._samples, self._keep(self._samples, self._alerts))
 
     def recent(self, span_s: float) -> list[Sample]:
         """Return what the history has of the last `span_s`, by check, in order."""
@@ -70,17 +93,24 @@ class Keeper:
 
     def _write(self) -> None:
         samples, self._samples = self._samples, []
+        alerts, self._alerts = self._alerts, {}
         self.writing = True
 
         def work() -> None:
-            why = self._keep(samples)
+            why = self._keep(samples, alerts)
+            if why:
+                self._loop.from_thread(lambda: self._alerts.update({**alerts, **self._alerts}))
             self._loop.from_thread(lambda: self._wrote(samples, why))
 
         self._loop.in_thread(work)
 
-    def _keep(self, samples: list[Sample]) -> str:
+    def _keep(self, samples: list[Sample], alerts: Mapping[AlertKey, AlertState]) -> str:
+        ahead_s = time.time() - time.monotonic()
         try:
             history.record(self._call, samples)
+            if alerts:
+                data = {key: kept(state, ahead_s=ahead_s) for key, state in alerts.items()}
+                AlertStates(self._call.state).save(self._call.name, data)
         except OpsError as error:
             return error.why
         except Exception as error:  # noqa: BLE001 - a thread has nobody to raise to

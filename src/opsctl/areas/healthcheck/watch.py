@@ -158,6 +158,8 @@ class _Watch:
             self._note(sentence(event))
             if self._wanted.notify:
                 self._outbox.add(event)
+        if self._keeper is not None:
+            self._keeper.alerts(sample.check, watched.changed())
 
     def _keep(self, sample: Sample) -> None:
         if self._keeper is not None:
@@ -255,6 +257,9 @@ class _Watch:
             for sample in self._keeper.recent(longest_s):
                 if sample.check in self._watched:
                     self._watched[sample.check].recent.add(sample)
+            for (check, rule), state in self._keeper.restored().items():
+                if check in self._watched:
+                    self._watched[check].restore(rule, state)
 
     def _note(self, text: str) -> None:
         at = time.strftime("%H:%M:%S")

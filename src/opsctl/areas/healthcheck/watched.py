@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opsctl.areas.healthcheck.alerts import (
@@ -42,6 +43,7 @@ class Watched:
         self._rules = rules_for(rules, name, endpoint=endpoint)
         self._states = {rule.name: AlertState() for rule in self._rules}
         self._asked: dict[str, float] = {}
+        self._changed: set[str] = set()
 
     def seen(self, verdict: Verdict) -> None:
         """Take one verdict."""
@@ -73,11 +75,24 @@ class Watched:
             state, event = step(
                 self._states[rule.name], rule, self.name, value=value, at=at, muted=muted
             )
+            if replace(state, value=None) != replace(self._states[rule.name], value=None):
+                self._changed.add(rule.name)
             self._states[rule.name] = state
             if event is not None:
                 if event.kind == "began":
                     self.alerted.append(event)
                 yield event
+
+    def restore(self, rule: str, state: AlertState) -> None:
+        """Take up where an alert stood in an earlier watch."""
+        if rule in self._states:
+            self._states[rule] = state
+
+    def changed(self) -> dict[str, AlertState]:
+        """Return where alerts stand that moved since this was asked, by rule."""
+        found = {rule: self._states[rule] for rule in sorted(self._changed)}
+        self._changed.clear()
+        return found
 
     @property
     def holding(self) -> tuple[str, ...]:
