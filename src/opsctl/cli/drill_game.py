@@ -16,7 +16,7 @@ from opsctl.core.progress import duration
 from opsctl.core.report import Finding, Report, Status, Table
 from opsctl.sandbox.drills import Drill, Drills, contents_hash
 from opsctl.sandbox.scenarios.catalogue import SCENARIOS, find_scenario
-from opsctl.sandbox.scenarios.release import make_well
+from opsctl.sandbox.scenarios.development import make_well
 from opsctl.sandbox.world import World
 
 if TYPE_CHECKING:

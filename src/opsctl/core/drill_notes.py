@@ -39,10 +39,11 @@ def note(start: str, argv: Sequence[str], *, began: float, ended: float, code: i
 
 
 def _words(argv: Sequence[str]) -> list[str]:
-    """Return the words that a command line begins with, up to its first option."""
+    """Return the words that a command line begins with: up to what may be no command."""
     words: list[str] = []
     for word in argv[:3]:
-        if not word.replace("-", "").isalnum() or word.startswith("-") or not word.isascii():
+        letters = word.replace("-", "")
+        if word.startswith("-") or not (letters.isalpha() and word.isascii() and word.islower()):
             break
         words.append(word[:40])
     return words

@@ -111,7 +111,7 @@ class Drills:
         )
 
     def typed(self, drill: Drill) -> tuple[Typed, ...]:
-        """Return what was typed so far; what a command started itself is left out."""
+        """Return what was typed since the strike; what a command started itself is left out."""
         if drill.ended_at is not None:
             return drill.typed
         try:
@@ -119,7 +119,11 @@ class Drills:
         except FileNotFoundError:
             return ()
         found = sorted(map(_typed, text.splitlines()), key=lambda each: each.began_at)
-        return tuple(each for each in found if not any(_within(each, other) for other in found))
+        return tuple(
+            each
+            for each in found
+            if each.began_at >= drill.struck_at and not any(_within(each, other) for other in found)
+        )
 
     def _write(self, drill: Drill) -> Drill:
         path = self._folder / f"{drill.id}.json"

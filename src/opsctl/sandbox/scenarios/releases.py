@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from opsctl.sandbox.scenarios.release import add_migration, head, push
+from opsctl.sandbox.scenarios.development import add_migration, head, push
 from opsctl.sandbox.scenarios.scenario import Look, Scenario
 
 if TYPE_CHECKING:
