@@ -198,8 +198,10 @@ class Browser:
                 address = given["request"]["url"]
                 self._addresses[given["requestId"]] = address
                 if not address.startswith("data:"):
-                    self._pending.add(given["requestId"])
                     self._page.requests.append(address)
+                    # That a worker's script has come is told to the worker's own session alone.
+                    if (given.get("type"), given["initiator"]["type"]) != ("Script", "other"):
+                        self._pending.add(given["requestId"])
             case "Network.loadingFinished":
                 self._pending.discard(given["requestId"])
                 address = self._addresses[given["requestId"]]

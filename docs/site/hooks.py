@@ -44,7 +44,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.nav = [
         {"Home": "index.md"},
         {"Tutorial": "tutorial.md"},
-        {"How-to": ["how-to.md", "installing.md", *runbooks]},
+        {"How-to": ["runbooks/index.md", "installing.md", *runbooks]},
         {"Reference": ["reference/index.md", *rooms, *examples]},
         {"Explanation": list(EXPLANATION)},
     ]
@@ -126,7 +126,7 @@ def _pages() -> dict[str, str]:
     pages = {f"runbooks/{path.name}": path.read_text("utf-8") for path in _runbooks()}
     pages |= {place: (ROOT / path).read_text("utf-8") for path, place in COPIED.items()}
     pages |= _reference()
-    pages["how-to.md"] = _how_to()
+    pages["runbooks/index.md"] = _how_to()
     pages["installing.md"] = "# Installing\n\n<!-- README: What it needs -->\n"
     settings = _shown(ROOT / SETTINGS[0])
     pages[SETTINGS[1]] = f"# Every setting, with a comment\n\n{settings}"
@@ -141,7 +141,7 @@ def _how_to() -> str:
     lines = [
         "# How to",
         "",
-        "First comes [installing](installing.md).",
+        "First comes [installing](../README.md#what-it-needs).",
         "Each of these is a runbook: `opsctl runbook run NAME` carries it out.",
         "",
         "| runbook | when |",
@@ -154,7 +154,7 @@ def _how_to() -> str:
         title, _, body = body.partition("\n")
         given = re.search(r"^when: (.+)$", front.group(1), re.MULTILINE) if front else None
         first = next((line for line in body.splitlines() if line and line[0].isalpha()), "")
-        lines.append(f"| [{title}](runbooks/{path.name}) | {given.group(1) if given else first} |")
+        lines.append(f"| [{title}]({path.name}) | {given.group(1) if given else first} |")
     return "\n".join(lines) + "\n"
 
 
