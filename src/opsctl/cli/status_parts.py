@@ -14,8 +14,6 @@ from opsctl.core.report import Finding, Severity, Status
 if TYPE_CHECKING:
     from opsctl.core.call import Call
 
-_AHEAD_S = 35 * 86400
-"""A monthly window comes within that."""
 _LISTED = 3
 
 
@@ -272,51 +270,10 @@ def incidents(call: Call) -> Part:
 
 
 def maintenance(call: Call) -> Part:
-    """Name the window that holds now, else the next."""
-    from opsctl.areas.healthcheck.windows import between
-    from opsctl.core.times import format_moment
+    """Name the window and the freeze that hold now, else the next, and overdue reviews."""
+    from opsctl.cli.status_maintenance import maintenance_now
 
-    now = time.time()
-    windows = between(call, now, now + _AHEAD_S)
-    holding = next((each for each in windows if each.holds(now)), None)
-    coming = next((each for each in windows if each.begins_at > now), None)
-    data = {
-        name: {"begins_at": each.begins_at, "ends_at": each.ends_at, "reason": each.reason}
-        if each
-        else None
-        for name, each in (("now", holding), ("next", coming))
-    }
-    title = "Maintenance: none ahead"
-    if holding is not None:
-        title = f"Maintenance now, until {format_moment(holding.ends_at)}: {holding.reason}"
-    elif coming is not None:
-        title = f"Maintenance next: {format_moment(coming.begins_at)}, {coming.reason}"
-    return Part((Finding("maintenance", title, Status.OK), *_freeze(call, now, data)), data)
-
-
-def _freeze(call: Call, now: float, data: dict[str, Any]) -> tuple[Finding, ...]:
-    """Name the freeze that holds, else the next; `data` is told, too."""
-    from opsctl.core.freezes import freezes_between, frozen
-    from opsctl.core.times import format_moment
-
-    rules = call.environment.freezes
-    if not rules:
-        return ()
-    held = frozen(rules, now)
-    coming = next(
-        (each for each in freezes_between(rules, now, now + _AHEAD_S) if each.begins_at > now), None
-    )
-    data["frozen"] = held.to_json() if held else None
-    data["next_freeze"] = coming.to_json() if coming else None
-    if held is not None:
-        title = f"Frozen until {format_moment(held.ends_at)}: {held.name}"
-        return (Finding("freeze", title, Status.FAILED, Severity.WARNING,
-                        evidence="changes are refused",
-                        hint="a change that cannot wait: --override-freeze REASON"),)  # fmt: skip
-    if coming is None:
-        return ()
-    title = f"Freeze next: {format_moment(coming.begins_at)}, {coming.name}"
-    return (Finding("freeze", title, Status.OK),)
+    return Part(*maintenance_now(call))
 
 
 def _some(names: list[str]) -> str:
