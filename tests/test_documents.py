@@ -1,22 +1,25 @@
-"""Every command line in the README and the runbooks exists; those on the sandbox are run."""
+"""Every command line in the documents exists; those of runbooks on the sandbox are run."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
-from opsctl.cli.rooms import ROOMS
+from opsctl.cli.rooms import ROOMS, Room
 from opsctl.cli.root import load_room
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "runbooks").glob("*.md"))]
+PAGES = [ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def command_lines(path: Path, *, inline: bool) -> list[str]:
@@ -26,10 +29,16 @@ def command_lines(path: Path, *, inline: bool) -> list[str]:
     lines = [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
     if inline:
         lines += re.findall(r"`(opsctl [^`]+)`", text)
+        lines += re.findall(r"^\$ (opsctl .+)$", text, re.MULTILINE)
     return [line for line in lines if line.startswith("opsctl ")]
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@functools.cache
+def group_of(room: Room) -> Any:
+    return typer.main.get_group(load_room(room))
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, *PAGES], ids=lambda path: path.name)
 def test_every_command_line_exists(path: Path) -> None:
     rooms = {room.name: room for room in ROOMS}
     lines = command_lines(path, inline=True)
@@ -37,8 +46,11 @@ def test_every_command_line_exists(path: Path) -> None:
     assert lines
     for line in lines:
         words = shlex.split(line)[1:]
+        if words[0] in ("--help", "--version", "COMMAND"):
+            continue
+        words = [word for word in words if word != "--help"]
         room = rooms[words[0]]
-        command = typer.main.get_group(load_room(room))
+        command: Any = group_of(room)
         rest = words[1:]
         if room.alone or (room.default and not (rest and rest[0] in command.commands)):
             rest = [room.default, *rest]
