@@ -103,3 +103,26 @@ def test_the_readme_names_exactly_two_set_up_commands() -> None:
     assert ".ci/setup.py test" in commands[1]
     assert ".ci/setup.py test" in (ROOT / ".ci" / "run").read_text()
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_comparison_says_what_the_benchmarks_say() -> None:
+    """Each figure of a claim that was measured is one of the benchmarks', perhaps rounded."""
+    benchmarks = (ROOT / "docs" / "benchmarks.md").read_text()
+    found = [
+        float(each.replace(",", "")) for each in re.findall(r"\d+(?:,\d{3})*\.?\d*", benchmarks)
+    ]
+    claims = [
+        line
+        for line in (ROOT / "docs" / "comparison.md").read_text().splitlines()
+        if line.startswith("- ") and "*measured*" in line and not line.startswith("- *measured*")
+    ]
+
+    assert len(claims) > 8
+    for line in claims:
+        for figure in re.findall(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)*(?![\w.]*\d)", line):
+            if figure.count(".") > 1:  # a version
+                assert figure in benchmarks, line
+                continue
+            places = len(figure.partition(".")[2])
+            value = float(figure.replace(",", ""))
+            assert any(round(each, places) == value for each in found), f"{figure}: {line}"
