@@ -8,20 +8,25 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opsctl.cli.drill_check import judge_document
+from opsctl.cli.drill_game import refuse_unbroken
 from opsctl.cli.drill_report import Times, times_of
 from opsctl.cli.own_commands import understand
 from opsctl.cli.root import run
 from opsctl.core.drill_notes import note
+from opsctl.core.errors import Exit, OpsError
 from opsctl.core.journal import Event
 from opsctl.core.report import Status
 from opsctl.sandbox.drills import Drill, Drills, Typed
 from opsctl.sandbox.scenarios.catalogue import SCENARIOS
+from opsctl.sandbox.scenarios.scenario import Look
+from opsctl.sandbox.world import World
 
 RUNBOOKS = Path(__file__).parents[2] / "runbooks"
 SAMPLE = ("bad-migration", "leaked-key")
@@ -171,6 +176,16 @@ def test_every_scenario_is_whole_and_its_lines_stand_in_the_runbook() -> None:
     assert len(SCENARIOS) >= 8
 
 
+def test_a_scenario_that_breaks_nothing_is_not_solved(tmp_path: Path) -> None:
+    """Its looks would be well whatever anybody did."""
+    idle = replace(SCENARIOS[0], looks=(Look("opsctl drill list"),))
+
+    with pytest.raises(OpsError) as caught:
+        refuse_unbroken(World(tmp_path), idle, contents="")
+
+    assert ("not-broken", Exit.FAILED) == (caught.value.code, caught.value.exit)
+
+
 def test_what_is_typed_is_noted_without_what_options_hold(tmp_path: Path) -> None:
     below = tmp_path / "deep" / "down"
     below.mkdir(parents=True)
@@ -212,10 +227,16 @@ def test_detected_is_the_first_look_that_found_something() -> None:
         at(8, "diagnose db", 3),
         at(9, "rollback db", 0),
     )
-    planned = Event(1, "r", None, "approved", "2001-09-09T01:46:52+00:00", "ada", {})
-    before = Event(2, "q", None, "approved", "2001-09-09T01:46:30+00:00", "ada", {})
+    events = [
+        Event(0, run, None, "planned", "2001-09-09T01:46:40+00:00", "ada",
+              {"plan": {"environment": environment}})
+        for run, environment in (("ours", "sandbox"), ("theirs", "production"))
+    ] + [
+        Event(0, run, None, "approved", f"2001-09-09T01:46:{second}+00:00", "ada", {})
+        for run, second in (("ours", 30), ("theirs", 45), ("ours", 52))
+    ]  # fmt: skip
 
-    assert Times(3.0, 9.0, 12.0, None) == times_of(DRILL, typed, (planned, before))
+    assert Times(3.0, 9.0, 12.0, None) == times_of(DRILL, typed, events)
 
 
 def test_what_mends_without_a_plan_is_a_decision_too() -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from opsctl.core.drill_notes import UNNOTED
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.process import Finished, run_program
 from opsctl.core.report import Finding, Report, Severity, Status
-from opsctl.sandbox.drills import Drill, Drills, contents_hash
+from opsctl.sandbox.drills import Drills, contents_hash
 from opsctl.sandbox.scenarios.catalogue import find_scenario
 from opsctl.sandbox.world import World
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _LONGEST_S = 600.0
 # The settings of whoever calls are not the sandbox's.
 _OURS = {"OPSCTL_CONFIG": "", "OPSCTL_ENV": "", "OPSCTL_NO_INPUT": "1"}
+_UNNOTED = {UNNOTED: "1"}
 _NAMED = 3
 
 
@@ -37,7 +39,7 @@ def check_drill(call: Call) -> Report:
     drills = Drills(call.root)
     drill = drill_that_is_on(drills)
     asked_at = time.time()
-    findings = judge(World(call.root), find_scenario(drill.scenario), drill)
+    findings = judge(World(call.root), find_scenario(drill.scenario), contents=drill.contents)
     if all(each.status is Status.OK for each in findings):
         drill = drills.end(drill, solved=True, asked_at=asked_at)
         return describe(call, drill, command="drill check", findings=findings)
@@ -52,21 +54,22 @@ def check_drill(call: Call) -> Report:
     )
 
 
-def judge(world: World, scenario: Scenario, drill: Drill) -> tuple[Finding, ...]:
+def judge(world: World, scenario: Scenario, *, contents: str) -> tuple[Finding, ...]:
     """Return a finding for each look of a scenario, and for the contents where they count."""
     found = [_looked(world, each) for each in scenario.looks]
     if scenario.unchanged:
-        found.append(_unchanged(world, drill))
+        found.append(_unchanged(world, contents))
     return tuple(found)
 
 
-def run_own(root: Path, line: str, *, must: bool = False) -> Finished:
-    """Run a command line of opsctl's own where the sandbox is.
+def run_own(root: Path, line: str, *, must: bool = False, noted: bool = False) -> Finished:
+    """Run a command line of opsctl's own where the sandbox is; `noted` as if it were typed.
 
     With `must` it raises OpsError `drill-failed` (exit 3) where that does not end well.
     """
     words = shlex.split(line)
-    done = run_program(words, env=_OURS, cwd=str(root), timeout_s=_LONGEST_S)
+    env = _OURS if noted else _OURS | _UNNOTED
+    done = run_program(words, env=env, cwd=str(root), timeout_s=_LONGEST_S)
     if must and done.exit_code != Exit.OK:
         raise OpsError(
             "The drill could not begin",
@@ -133,11 +136,11 @@ def judge_document(
     return (Status.OK, "") if code == Exit.OK else (Status.UNKNOWN, f"it ended with {code}")
 
 
-def _unchanged(world: World, drill: Drill) -> Finding:
+def _unchanged(world: World, contents: str) -> Finding:
     began = time.monotonic()
     title = "Every row and object is back"
     try:
-        equal = contents_hash(world.contents()) == drill.contents
+        equal = contents_hash(world.contents()) == contents
         status, evidence = (Status.OK, "") if equal else (Status.FAILED, "something is not")
     except (OpsError, psycopg.Error) as error:
         why = error.why if isinstance(error, OpsError) else error.sqlstate

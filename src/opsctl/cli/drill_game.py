@@ -94,7 +94,7 @@ def _begin(call: Call, scenario: Scenario, *, how: str) -> Drill:
     played = world.folder / "played"
     if played.exists():
         call.say("There was a drill in this sandbox: it is made anew")
-        world.reset(postgres=None, say=call.say)
+        world.reset(postgres=world.state().postgres.partition(" ")[0], say=call.say)
     played.touch(mode=0o600)
     if scenario.well_before:
         call.say("Mending what is wrong with the sandbox by itself")
@@ -106,7 +106,25 @@ def _begin(call: Call, scenario: Scenario, *, how: str) -> Drill:
     contents = contents_hash(world.contents()) if scenario.unchanged else ""
     call.say("Breaking it")
     scenario.strike(world)
+    if how == "auto":
+        refuse_unbroken(world, scenario, contents=contents)
     return drills.begin(scenario.name, how=how, contents=contents)
+
+
+def refuse_unbroken(world: World, scenario: Scenario, *, contents: str) -> None:
+    """Raise OpsError `not-broken` where no look sees what was done: then none proves the way out.
+
+    One that could not look has seen nothing.
+    """
+    if all(each.status is not Status.FAILED for each in judge(world, scenario, contents=contents)):
+        raise OpsError(
+            f"The scenario {scenario.name} broke nothing",
+            why="none of its looks sees anything wrong: "
+            + "; ".join(each.line for each in scenario.looks),
+            hint="opsctl sandbox reset",
+            code="not-broken",
+            exit=Exit.FAILED,
+        )
 
 
 def next_hint(call: Call) -> Report:
@@ -170,7 +188,7 @@ def solve(call: Call, name: str) -> Report:
             break
     asked_at = time.time()
     if all(each.status is Status.OK for each in findings):
-        findings += judge(World(call.root), scenario, drill)
+        findings += judge(World(call.root), scenario, contents=drill.contents)
     solved = all(each.status is Status.OK for each in findings)
     drill = drills.end(drill, solved=solved, asked_at=asked_at)
     return describe(call, drill, command="drill run", findings=tuple(findings))
@@ -185,7 +203,7 @@ def _typed(call: Call, line: str) -> Finding:
         done = run_program([program, *words[1:]], cwd=str(call.root), timeout_s=_LONGEST_S)
         well = done.exit_code == 0
     else:
-        done = run_own(call.root, f"{line} --no-input")
+        done = run_own(call.root, f"{line} --no-input", noted=True)
         changes = understand(words[1:]).does != "looks" and "--yes" in words
         well = done.exit_code == 0 or (not changes and done.exit_code in _FOUND)
     return Finding(

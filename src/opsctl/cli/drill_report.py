@@ -127,13 +127,19 @@ def times_of(drill: Drill, typed: Iterable[Typed], events: Iterable[Event]) -> T
     """Return the times of a drill from what was typed and what the journal has; pure."""
     after = [each for each in typed if each.began_at >= drill.struck_at]
     looks = [each for each in after if _is_one_of(each.words, _LOOKS)]
+    events = list(events)
+    ours = {
+        event.run
+        for event in events
+        if event.kind == "planned" and event.data.get("plan", {}).get("environment") == "sandbox"
+    }
     until = drill.ended_at if drill.ended_at is not None else float("inf")
     agreed = [
         at
         for at in (
             datetime.fromisoformat(event.at).timestamp()
             for event in events
-            if event.kind == "approved"
+            if event.kind == "approved" and event.run in ours
         )
         if drill.struck_at <= at <= until
     ]

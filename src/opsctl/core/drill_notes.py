@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 FILE_NAME = "drills/now"
 """It exists only while a drill is on, beside the state."""
+UNNOTED = "_OPSCTL_UNNOTED"
+"""The variable that says of a command that nobody typed it: a drill's own looks."""
 _FOLDER = ".opsctl"
 _MOST_UP = 40
 
@@ -19,6 +21,8 @@ def note(start: str, argv: Sequence[str], *, began: float, ended: float, code: i
 
     Otherwise it costs a call of the system for every directory up to the root.
     """
+    if UNNOTED in os.environ:
+        return
     folder = start
     for _ in range(_MOST_UP):
         path = os.path.join(folder, _FOLDER, FILE_NAME)  # noqa: PTH118 - pathlib costs more
