@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -229,3 +232,26 @@ def test_a_backup_is_named_only_if_it_has_the_rows(world: World, data: psycopg.C
     )  # fmt: skip
     assert plan.command == "maintenance clean --backup B1"
     assert plan.losses[0].kept == "backup B1, of 2026-11-26 10:00 UTC"
+
+
+def test_what_went_is_had_again_from_the_backup_that_was_named(
+    world: World, data: psycopg.Connection
+) -> None:
+    made, document = world.front_door("backup", "create")
+    id = document["data"]["backup"]
+    unverified, refused = world.opsctl("clean", "--backup", id, "--yes")
+    verified, _ = world.front_door("backup", "verify", id)
+    _, planned = world.opsctl("clean", "--backup", id, "--dry-run")
+    way_back = re.search(r"opsctl (restore tables .*? --mode missing)", json.dumps(planned))
+    assert way_back is not None
+    words = shlex.split(json.loads(f'"{way_back[1]}"'))
+    code, _ = world.opsctl("clean", "--backup", id, "--yes")
+    left = rows(data)
+    back, said = world.front_door(*words, "--yes")
+
+    assert (made, verified) == (0, 0)
+    assert (unverified, refused["error"]["code"]) == (5, "backup-not-enough")
+    assert code == 0
+    assert left == list(range(251, 301))
+    assert back == 0, said
+    assert rows(data) == list(range(1, 301))

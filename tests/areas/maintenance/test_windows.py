@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from opsctl.adapters.maintenance_windows import WindowStore
+from opsctl.adapters.maintenance_windows import Window, WindowStore
 from opsctl.areas.maintenance.facts import Planned
 from opsctl.areas.maintenance.plan import next_monthly
 
@@ -215,6 +215,41 @@ def test_a_calendar_that_cannot_be_written_says_so(world: World, tmp_path: Path)
 
     assert (code, document["error"]["code"]) == (3, "calendar-unwritable")
     assert len(world.opsctl("list")[1]["data"]["windows"]) == 1
+
+
+def test_an_end_that_was_cut_off_is_ended_once(world: World) -> None:
+    """It had kept what the window took, and nothing else, when it was killed."""
+    world.opsctl("start", "--unplanned", "disk is full", "--for", "3h")
+    window = world.opsctl("list")[1]["data"]["windows"][0]
+    began, id = window["started_at"], window["id"]
+    store = WindowStore(world.call().state)
+    store.add("production", Window(began, began + 5, "disk is full", f"{id}-done", began, "me"))
+    code, _ = world.opsctl("finish")
+
+    assert code == 0
+    assert list(spans(world)) == [f"{id}-done"]
+
+
+def test_a_begin_that_was_cut_off_begins_once(world: World) -> None:
+    now = time.time()
+    data = {"uid": "u", "begins_at": now, "ends_at": now + 3 * HOUR, "reason": "patches"}
+    world.keep("MW-1", "planned", data, at=now - 90 * HOUR)
+    WindowStore(world.call().state).add(
+        "production", Window(now, now + 3 * HOUR, "patches", "MW-1", now, "me")
+    )
+
+    assert world.opsctl("start")[0] == 0
+    assert list(spans(world)) == ["MW-1"]
+
+
+def test_a_report_leaves_out_what_happened_in_it(world: World) -> None:
+    world.opsctl("start", "--unplanned", "disk is full")
+    world.opsctl("finish")
+    _, document = world.front_door("healthcheck", "window", "list")
+
+    assert [each["reason"] for each in document["data"]["windows"] if each["id"]] == [
+        "disk is full"
+    ]
 
 
 def test_packages_that_cannot_be_looked_at_are_unknown(world: World) -> None:

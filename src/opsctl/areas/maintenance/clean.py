@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -151,8 +153,10 @@ def _left_at_most(old: OldRows, left: int) -> str:
 def _because(old: OldRows, kept: Kept | None) -> str:
     if kept is None:
         return "the rows are gone, and no backup was named"
+    plain = re.fullmatch(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*", old.name)
+    table = old.name if plain else shlex.quote(old.table)
     return (
-        f"but the rows are in a backup: opsctl restore tables {kept.id} --tables {old.name} "
+        f"but the rows are in a backup: opsctl restore tables {kept.id} --tables {table} "
         "--mode missing"
     )
 

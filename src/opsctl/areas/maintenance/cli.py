@@ -151,7 +151,7 @@ def announce(
 @app.command("list")
 def list_(call: Call, calendar: Calendar = None) -> Report:
     """List the windows: planned, moved, under way, over; who was told, and what was done."""
-    from opsctl.areas.maintenance.windows import list_windows
+    from opsctl.areas.maintenance.show import list_windows
 
     return list_windows(call, calendar_file=calendar)
 

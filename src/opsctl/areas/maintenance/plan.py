@@ -46,6 +46,13 @@ def next_monthly(
     return None
 
 
+def is_span(window: Planned, span: Span) -> bool:
+    """Whether a window is just so already."""
+    return (window.begins_at, window.ends_at, window.reason) == (
+        span.begins_at, span.ends_at, span.reason,
+    )  # fmt: skip
+
+
 def refuse_span(
     span: Span,
     rules: Maintenance,
