@@ -27,6 +27,11 @@ _LONGEST_S = 600.0
 _FOUND = (Exit.OK, Exit.FAILED, Exit.UNKNOWN)
 """How a look of a solution may end: it is there to find something."""
 
+_LEFT_OUT = (
+    "An expired certificate is not practised: no authority issues one for loopback. "
+    "At work opsctl healthcheck run and opsctl diagnose db see it."
+)
+
 
 def list_scenarios(call: Call) -> Report:
     """Return the scenarios, and how each went last."""
@@ -42,7 +47,7 @@ def list_scenarios(call: Call) -> Report:
         command="drill list",
         title=f"{len(SCENARIOS)} scenarios",
         tables=(Table("", ("scenario", "what happens", "runbook", "last time"), rows),),
-        notes=(f"{on.scenario} is on: opsctl drill check" if on else note,),
+        notes=(f"{on.scenario} is on: opsctl drill check" if on else note, _LEFT_OUT),
         data={
             "scenarios": [
                 {"name": each.name, "title": each.title, "runbook": each.runbook}
