@@ -43,7 +43,7 @@ def test_every_command_line_exists(path: Path) -> None:
     rooms = {room.name: room for room in ROOMS}
     lines = command_lines(path, inline=True)
 
-    assert lines
+    assert lines or path not in DOCUMENTS
     for line in lines:
         words = shlex.split(line)[1:]
         if words[0] in ("--help", "--version", "COMMAND"):

@@ -87,7 +87,7 @@ def text_of(path: Path) -> str:
     return " ".join(" ".join(read(path).words).split())
 
 
-def test_the_reference_names_every_command_option_and_exit_code(site: Path) -> None:
+def test_the_reference_names_every_command_option_exit_and_error_code(site: Path) -> None:
     overview = text_of(site / "reference" / "index.html")
     for room in ROOMS:
         text = text_of(site / "reference" / f"{room.name}.html")
@@ -102,6 +102,16 @@ def test_the_reference_names_every_command_option_and_exit_code(site: Path) -> N
     output = text_of(site / "reference" / "output.html")
     for code, meaning in EXITS:
         assert f"{code} {meaning}" in output
+    errors = text_of(site / "reference" / "error-codes.html")
+    for row in ("not-confirmed 5 ", "usage 2 "):
+        assert row in errors
+    spelled = {
+        name
+        for path in (ROOT / "src").rglob("*.py")
+        for name in re.findall(r'OpsError\([^()]*code="([a-z-]+)"', path.read_text("utf-8"))
+    }
+    assert len(spelled) > 100
+    assert spelled <= set(errors.split())
 
 
 def options_of(command: Any) -> list[str]:

@@ -37,16 +37,18 @@ EXPLANATION = (
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Make the menu: a new runbook or a new room needs no line of its own."""
+    """Make the menu: a new runbook, room or document needs no line of its own."""
     runbooks = [f"runbooks/{path.name}" for path in _runbooks()]
     rooms = [place for place in _reference() if place != "reference/index.md"]
     examples = [SETTINGS[1], EXAMPLES[1]]
+    named = {"index.md", "tutorial.md", *EXPLANATION}
+    more = [path.name for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in named]
     config.nav = [
         {"Home": "index.md"},
         {"Tutorial": "tutorial.md"},
         {"How-to": ["runbooks/index.md", "installing.md", *runbooks]},
         {"Reference": ["reference/index.md", *rooms, *examples]},
-        {"Explanation": list(EXPLANATION)},
+        {"Explanation": [*EXPLANATION, *more]},
     ]
     return config
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import error_codes
 import typer
 
 import opsctl.core
@@ -31,6 +32,7 @@ def pages() -> dict[str, str]:
         **{f"reference/{room.name}.md": _room(room) for room in ROOMS},
         "reference/settings.md": _settings(),
         "reference/output.md": _output(),
+        "reference/error-codes.md": _error_codes(),
     }
 
 
@@ -253,6 +255,29 @@ def _output() -> str:
             "An error raised before the command began has the same shape.",
             "",
             *_table(("key", "what stands there"), fields),
+            "",
+        )
+    )
+
+
+def _error_codes() -> str:
+    rows = []
+    for name, code in error_codes.codes().items():
+        exits = ", ".join(str(int(each)) for each in sorted(code.exits)) or "-"
+        says = "<br>".join(prose(each) for each in code.says) or "-"
+        rows.append(f"| `{name}` | {exits} | {says} |")
+    return "\n".join(
+        (
+            "# Error codes",
+            "",
+            "Each error has a code that stays the same, in its last line and as `error.code` of "
+            "`--format json`; its words may change.",
+            "Read from the source; `…` stands for what is put in, and what lies behind an exit "
+            "code is [here](output.md#exit-codes).",
+            "",
+            "| code | exit | what it says |",
+            "|---|---|---|",
+            *rows,
             "",
         )
     )
