@@ -203,6 +203,8 @@ def test_what_is_typed_is_noted_without_what_options_hold(tmp_path: Path) -> Non
         (12.0, 13.0, 0, "incident log hunter2"),
     ):
         note(str(below), line.split(), began=struck + began, ended=struck + ended, code=code)
+    with (tmp_path / ".opsctl" / "drills" / "now").open("a") as file:
+        file.write("17641")  # cut off
 
     assert (
         Typed(struck + 1.0, struck + 9.0, 4, "rollback db"),

@@ -19,6 +19,10 @@ from opsctl.adapters.scratch import write_private
 from opsctl.core.drill_notes import FILE_NAME
 
 
+_TABS = 3
+"""In each line of the notes."""
+
+
 @dataclass(frozen=True)
 class Typed:
     """One command that was typed while a drill was on; times are epoch seconds."""
@@ -118,7 +122,9 @@ class Drills:
             text = self._now.read_text(encoding="utf-8")
         except FileNotFoundError:
             return ()
-        found = sorted(map(_typed, text.splitlines()), key=lambda each: each.began_at)
+        # A line that a full disk cut off is no command.
+        whole = [line for line in text.splitlines() if line.count("\t") == _TABS]
+        found = sorted(map(_typed, whole), key=lambda each: each.began_at)
         return tuple(
             each
             for each in found
