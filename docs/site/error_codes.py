@@ -47,9 +47,15 @@ def _calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
     """Yield (code, call) of every call that is given a code, an error's own or another's."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            for each in node.keywords:
-                match each:
-                    case ast.keyword(arg="code", value=ast.Constant(value=str(name))):
+            given = {each.arg: each.value for each in node.keywords}
+            match given.get("code"):
+                case ast.IfExp(body=first, orelse=second):
+                    choices = (first, second)
+                case one:
+                    choices = (one,)
+            for choice in choices:
+                match choice:
+                    case ast.Constant(value=str(name)):
                         yield name, node
 
 
