@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from opsctl.cli.change import Resume, change, open_engine
+from opsctl.cli.freeze import told_to_override
 from opsctl.cli.root import run
 from opsctl.cli.session import make_call
 from opsctl.cli.shared import Shared
@@ -102,6 +103,22 @@ def test_with_a_reason_it_is_done_and_the_reason_is_kept(
     assert kept["how"] == "--yes"
 
 
+def test_a_runbook_tells_its_commands_the_reason(
+    settings: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "later").mkdir()
+    told = told_to_override(replace(SHARED, override_freeze="it cannot wait"))
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    code = change(touching(tmp_path), call=make_call(SHARED), shared=SHARED)
+
+    assert code == 0
+    assert told_to_override(SHARED) == told
+    assert any(
+        data.get("override_freeze", {}).get("reason") == "it cannot wait" for _, data in journal()
+    )
+
+
 def test_an_empty_reason_is_none(settings: Callable[..., None], tmp_path: Path) -> None:
     error = refusal(touching(tmp_path), replace(SHARED, override_freeze="  "))
 
@@ -172,6 +189,19 @@ def test_a_look_a_dry_run_and_another_environment_are_not_frozen(
     assert change(look, call=make_call(SHARED), shared=SHARED) == 0
     assert change(plan, call=make_call(dry), shared=dry) == 0
     assert change(elsewhere, call=make_call(SHARED), shared=SHARED) == 0
+
+
+def test_it_is_said_before_a_plan_is_worked_out(
+    settings: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["maintenance", "clean", "--env", "production", "--no-input"]
+    run(words)
+    said = capsys.readouterr().err
+    run([*words, "--override-freeze", "it cannot wait"])
+    overridden = capsys.readouterr().err
+
+    assert "(the sale): a change needs --override-freeze REASON" in said
+    assert "the sale" not in overridden
 
 
 def test_status_names_the_freeze(

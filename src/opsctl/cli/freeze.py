@@ -40,6 +40,27 @@ def override_of(plan: Plan, call: Call, shared: Shared, *, again: str) -> dict[s
     return {"override_freeze": {"reason": reason, "freeze": held.to_json()}}
 
 
+def say_if_frozen(call: Call, shared: Shared) -> None:
+    """Say at once what a change will be refused for, before a plan is worked out.
+
+    Whether it changes anything is known once there is a plan, and so is whether it is refused.
+    """
+    if call.environment_name is None or _reason(shared) is not None:
+        return
+    rules = call.environment.freezes
+    if not rules:
+        return
+    from opsctl.core.freezes import frozen
+    from opsctl.core.times import format_moment
+
+    held = frozen(rules, time.time())
+    if held is not None:
+        call.say(
+            f"{call.name} is frozen until {format_moment(held.ends_at)} ({held.name}): "
+            "a change needs --override-freeze REASON"
+        )
+
+
 def told_to_override(shared: Shared) -> dict[str, str]:
     """Return the variables that tell the reason to commands of opsctl's own."""
     reason = _reason(shared)

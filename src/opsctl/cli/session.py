@@ -68,8 +68,10 @@ def execute(
             keep(call, config=str(shared.config) if shared.config else None, env=shared.env)
         if function.__annotations__.get("return") == "Plan" and not shared.dry_run:
             from opsctl.cli.change import refuse_if_locked
+            from opsctl.cli.freeze import say_if_frozen
 
             refuse_if_locked(call)
+            say_if_frozen(call, shared)
         result = function(call, **given)
     else:
         result = function(**given)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from opsctl.core.setting_types import Model, Weekday
 
 _TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
-_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]$"
+_MOMENT = r"^2[0-9]{3}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]$"
 _NAME = r"^[a-z][a-z0-9-]{0,40}$"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from .conftest import World, typed
 
 # Of the library for messages, about Python's own modules.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+WHOLE = os.environ.get("OPSCTL_SOAK") == "1"
+KINDS = ("error-after", "truncated", "reset-after", "error-before")
 
 
 @dataclass
@@ -128,7 +133,7 @@ def test_a_channel_that_fails_keeps_no_other_and_is_told_again_alone(
     assert (len(said(both)), len(hook.heard)) == (1, 1)
 
 
-@pytest.mark.parametrize("kind", ["error-after", "reset-after", "truncated", "error-before"])
+@pytest.mark.parametrize("kind", KINDS if WHOLE else KINDS[:2])
 def test_a_message_whose_answer_was_lost_is_not_sent_twice(both: World, kind: Any) -> None:
     both.slack.inject(kind, path="chat.postMessage")
     code, document = both.opsctl("announce", "--yes", "--only", "slack")
@@ -140,6 +145,19 @@ def test_a_message_whose_answer_was_lost_is_not_sent_twice(both: World, kind: An
     assert [each["channel"] for each in both.opsctl("list")[1]["data"]["windows"][0]["told"]] == [
         "slack"
     ]
+
+
+def test_of_what_was_cut_off_while_it_was_handed_over_a_person_is_asked(
+    both: World, hook: Hook
+) -> None:
+    window = both.opsctl("list")[1]["data"]["windows"][0]
+    key = f"{window['id']}/planned/0"
+    both.keep(window["id"], "handing", {"channel": "url-1", "key": key}, at=time.time())
+    code, document = both.opsctl("told", "url-1", "--window", window["id"], "--message", key)
+    asked, _ = both.opsctl("tell", "url-1", "--window", window["id"], "--message", key)
+
+    assert (code, document["error"]["code"]) == (3, "not-known-told")
+    assert (asked, len(hook.heard)) == (0, 1)
 
 
 def test_what_is_old_is_not_said_any_more(both: World, hook: Hook) -> None:

@@ -76,8 +76,12 @@ def test_less_notice_than_promised_is_refused_without_a_reason(world: World) -> 
     ("words", "code"),
     [
         (("--at", "2001-01-01T00:00"), "bad-window"),
-        (("--at", "2999-01-01T00:00", "--for", "30m"), "bad-window"),
-        (("--at", "2999-01-01T00:00", "--for", "5h"), "bad-window"),
+        (("--for", "30m"), "bad-window"),
+        (("--for", "5h"), "bad-window"),
+        (("--at", "2999-01-01T00:00"), "bad-window"),
+        (("--at", "9999-12-31T23:00"), "bad-window"),
+        (("--at", "0001-01-01T00:00"), "bad-window"),
+        (("--for", "999999999w"), "bad-window"),
         (("--at", "soon"), "not-a-time"),
         (("--at", "2999-01-01T00:00", "--for", "long"), "not-a-duration"),
         (("--move", "MW-1"), "no-such-window"),
@@ -171,9 +175,11 @@ def test_a_window_is_begun_in_its_time(world: World, begin_h: float, kind: str, 
 
 def test_one_that_was_not_planned_is_begun_with_a_reason(world: World) -> None:
     none, document = world.opsctl("start")
+    too_long, second = world.opsctl("start", "--unplanned", "x", "--for", "999999999w")
     code, begun = world.opsctl("start", "--unplanned", "disk is full", "--for", "1h")
 
     assert (none, document["error"]["code"]) == (2, "no-such-window")
+    assert (too_long, second["error"]["code"]) == (2, "bad-window")
     assert code == 0
     assert begun["data"]["window"]["short_notice"] == "it was not planned"
     assert world.front_door("status")[1]["data"]["parts"]["maintenance"]["now"]["reason"] == (

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from opsctl.core.settings import MonthlyWindow
 
 _AHEAD_S = 400 * 86400.0
+_FURTHEST_S = 2 * 366 * 86400.0
+_LONGEST_H = 24.0
+"""Of a window that was not planned."""
 _EARLY_S = 900.0
 """A window is begun so long before its begin at the earliest."""
 
@@ -69,6 +72,8 @@ def refuse_span(
     hours = (span.ends_at - span.begins_at) / 3600
     if span.begins_at < now:
         raise _bad(f"it would have begun at {format_moment(span.begins_at)}")
+    if span.begins_at > now + _FURTHEST_S:
+        raise _bad("it would begin in more than two years")
     if not rules.shortest_h <= hours <= rules.longest_h:
         raise _bad(
             f"it would last {hours:g} h; the settings say {rules.shortest_h:g} to "
@@ -118,6 +123,13 @@ def refuse_start(window: Planned, known: Sequence[Planned], *, now: float) -> No
             code=code,
             exit=Exit.REFUSED,
         )
+
+
+def unplanned_span(hours: float, *, now: float, reason: str) -> Span:
+    """Return a window that begins now; raises OpsError `bad-window` (exit 2)."""
+    if hours > _LONGEST_H:
+        raise _bad(f"it would last {hours:g} h, more than {_LONGEST_H:g}")
+    return Span(now, now + hours * 3600, reason)
 
 
 def new_id(span: Span, known: Sequence[Planned]) -> str:

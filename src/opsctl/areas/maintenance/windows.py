@@ -23,6 +23,7 @@ from opsctl.areas.maintenance.plan import (
     next_monthly,
     refuse_span,
     refuse_start,
+    unplanned_span,
 )
 from opsctl.areas.maintenance.show import (
     data_of,
@@ -94,8 +95,7 @@ def start(call: Call, id: str | None, *, unplanned: str, for_: str | None) -> Re
     now = time.time()
     known = all_windows(call)
     if unplanned:
-        hours = _hours(call, for_)
-        span = Span(now, now + hours * 3600, unplanned)
+        span = unplanned_span(_hours(call, for_), now=now, reason=unplanned)
         window = Planned(new_id(span, known), "", now, span.ends_at, unplanned, now, actor())
         refuse_start(window, known, now=now)
         data = {"begins_at": now, "ends_at": span.ends_at, "reason": unplanned,
