@@ -48,6 +48,7 @@ def _calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             given = {each.arg: each.value for each in node.keywords}
+            choices: tuple[ast.expr | None, ...]
             match given.get("code"):
                 case ast.IfExp(body=first, orelse=second):
                     choices = (first, second)
