@@ -138,7 +138,7 @@ def test_a_reason_where_nothing_is_frozen_is_not_kept(
 
 
 def test_a_run_that_has_begun_is_finished_and_taken_back(
-    settings: Callable[..., None], tmp_path: Path
+    settings: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings()
     stopped = change(touching(tmp_path), call=make_call(SHARED), shared=SHARED)
@@ -151,6 +151,9 @@ def test_a_run_that_has_begun_is_finished_and_taken_back(
     undone = change(engine.undo_plan(name), call=make_call(SHARED), shared=SHARED)
 
     assert (stopped, finished, undone) == (4, 0, 0)
+    capsys.readouterr()
+    run(["runs", "undo", name, "--env", "production", "--no-input"])
+    assert "is frozen" not in capsys.readouterr().err
     assert not (tmp_path / "one").exists()
 
 
