@@ -216,11 +216,14 @@ def test_a_task_is_one_of_the_six(world: World) -> None:
     assert len(tasks["data"]["tasks"]) == 6
 
 
-def test_a_calendar_that_cannot_be_written_says_so(world: World, tmp_path: Path) -> None:
-    code, document = world.opsctl("plan", "--calendar", str(tmp_path / "no" / "c.ics"))
+@pytest.mark.parametrize("name", ["no/c.ics", "."])
+def test_a_calendar_that_cannot_be_written_is_said_before_anything_is_kept(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    code, document = world.opsctl("plan", "--calendar", str(tmp_path / name))
 
-    assert (code, document["error"]["code"]) == (3, "calendar-unwritable")
-    assert len(world.opsctl("list")[1]["data"]["windows"]) == 1
+    assert (code, document["error"]["code"]) == (2, "calendar-unwritable")
+    assert world.opsctl("list")[1]["data"]["windows"] == []
 
 
 def test_an_end_that_was_cut_off_is_ended_once(world: World) -> None:

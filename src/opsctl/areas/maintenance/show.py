@@ -24,6 +24,7 @@ _SHOWN = 20
 
 def list_windows(call: Call, *, calendar_file: Path | None) -> Report:
     """List the windows on record, the latest first, and the next one of the settings."""
+    refuse_calendar(calendar_file)
     now = time.time()
     known = all_windows(call)
     rules = call.environment.maintenance
@@ -117,6 +118,30 @@ def task_table(window: Planned) -> Table:
         for task in TASKS
     )
     return Table("What is done in it", ("task", "what", "", "with"), rows)
+
+
+def refuse_calendar(path: Path | None) -> None:
+    """Raise OpsError `calendar-unwritable` for a file that cannot be written, before anything is.
+
+    A disk that fills up meanwhile is found out by writing.
+    """
+    if path is None:
+        return
+    folder = path.absolute().parent
+    why = ""
+    if not folder.is_dir():
+        why = f"there is no directory {folder}"
+    elif path.is_dir():
+        why = "it is a directory"
+    elif not os.access(folder, os.W_OK):
+        why = f"{folder} may not be written to"
+    if why:
+        raise OpsError(
+            f"The calendar {path} could not be written, and nothing was kept",
+            why=why,
+            hint="--calendar FILE.ics, in a directory that is there",
+            code="calendar-unwritable",
+        )
 
 
 def write_calendar(call: Call, path: Path | None) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from opsctl.areas.maintenance.show import (
     data_of,
     judge_notice,
     planned_report,
+    refuse_calendar,
     task_table,
     write_calendar,
 )
@@ -46,6 +47,7 @@ def plan(
     short_notice: str, calendar_file: Path | None,
 ) -> Report:  # fmt: skip
     """Put a window on record: the next one of the settings, one at a time given, or one moved."""
+    refuse_calendar(calendar_file)
     now = time.time()
     known = all_windows(call)
     rules = call.environment.maintenance
@@ -73,6 +75,7 @@ def plan(
 
 def cancel(call: Call, id: str | None, *, reason: str, calendar_file: Path | None) -> Report:
     """Take a window back that has not begun; calendars are told that it is cancelled."""
+    refuse_calendar(calendar_file)
     now = time.time()
     window = chosen(all_windows(call), id, now=now)
     if window.state != "planned":
