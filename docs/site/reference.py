@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import functools
-import html
-import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import error_codes
 import typer
+from settings_page import schema_of, settings
+from shown import listed, prose, table
 
-import opsctl.core
 from opsctl.cli.manual import EXITS, FILES, VARIABLES, commands_of, paragraphs
 from opsctl.cli.rooms import ROOMS, Room
 from opsctl.cli.root import load_room
@@ -30,7 +27,7 @@ def pages() -> dict[str, str]:
     return {
         "reference/index.md": _overview(),
         **{f"reference/{room.name}.md": _room(room) for room in ROOMS},
-        "reference/settings.md": _settings(),
+        "reference/settings.md": settings(),
         "reference/output.md": _output(),
         "reference/error-codes.md": _error_codes(),
     }
@@ -57,13 +54,13 @@ def _overview() -> str:
             *_options(shared),
             "## Variables",
             "",
-            *_table(("variable", "what it sets"), VARIABLES),
+            *table(("variable", "what it sets"), VARIABLES),
             "",
             "A variable wins over the settings file, and an option over a variable.",
             "",
             "## Files",
             "",
-            *_table(("file", "what it holds"), FILES),
+            *table(("file", "what it holds"), FILES),
             "",
             "The settings have [a page of their own](settings.md), and so have exit codes and "
             "[formats](output.md).",
@@ -98,7 +95,7 @@ def _command(room: Room, words: tuple[str, ...], command: Any) -> Iterator[str]:
         yield from (f"`{_argument(each)}`", f":   {prose(each.help or '')}", "")
     yield from _options(options)
     if more := room.formats.get(" ".join(words)):
-        yield from (f"Formats beside [the common ones](output.md): {_listed(more)}.", "")
+        yield from (f"Formats beside [the common ones](output.md): {listed(more)}.", "")
 
 
 def _typed(room: Room, words: tuple[str, ...]) -> tuple[str, ...]:
@@ -127,100 +124,15 @@ def _argument(argument: Any) -> str:
     return name if argument.required or name.startswith("[") else f"[{name}]"
 
 
-def _settings() -> str:
-    schema = _schema("settings")
-    lines = [
-        "# Settings",
-        "",
-        "Every key of `opsctl.yaml`, from the schema that `opsctl config schema` prints.",
-        "[The example](settings-example.md) has each of them with a comment.",
-        "An unknown key is an error.",
-        "",
-    ]
-    lines += _object(schema, schema, path="")
-    return "\n".join(lines)
-
-
-def _object(node: dict[str, Any], schema: dict[str, Any], *, path: str) -> Iterator[str]:
-    """Yield the section of one object, and then those of the objects in it."""
-    yield from (f"## {path or 'The file itself'}", "")
-    if path and node.get("description"):
-        yield from (prose(node["description"]), "")
-    yield from ("| key | what it may be | without it | what it means |", "|---|---|---|---|")
-    inner = []
-    required = node.get("required", ())
-    for name, each in node["properties"].items():
-        place = f"{path}.{name}" if path else name
-        default = "-"
-        if name in required:
-            default = "required"
-        elif "default" in each and not isinstance(each["default"], dict):
-            default = _code(json.dumps(each["default"], ensure_ascii=False))
-        meaning = prose(each.get("description", ""))
-        yield f"| `{name}` | {_kind(each, schema)} | {default} | {meaning} |"
-        inner += [(place + suffix, found) for suffix, found in _objects(each, schema)]
-    yield ""
-    for place, found in inner:
-        yield from _object(found, schema, path=place)
-
-
-def _objects(node: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what has keys of its own within a value: (what its path ends with, the object)."""
-    if "$ref" in node:
-        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-    if "properties" in node:
-        yield "", node
-    for each in node.get("anyOf", ()):
-        yield from _objects(each, schema)
-    if isinstance(node.get("items"), dict):
-        for suffix, found in _objects(node["items"], schema):
-            yield f"[]{suffix}", found
-    by_name = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
-    for each in by_name:
-        if isinstance(each, dict):
-            for suffix, found in _objects(each, schema):
-                yield f".NAME{suffix}", found
-
-
-def _kind(node: dict[str, Any], schema: dict[str, Any]) -> str:
-    """Return in words what a value may be."""
-    if "$ref" in node:
-        return _kind(schema["$defs"][node["$ref"].rpartition("/")[2]], schema)
-    if "anyOf" in node:
-        kinds = dict.fromkeys(_kind(each, schema) for each in node["anyOf"])
-        return " or ".join(kind for kind in kinds if kind != "null")
-    if "const" in node:
-        return _code(json.dumps(node["const"]))
-    if "enum" in node:
-        return ", ".join(_code(str(value)) for value in node["enum"])
-    kind = str(node.get("type", "any value"))
-    if kind == "array":
-        return f"list of {_kind(node.get('items', {}), schema)}"
-    if kind == "object":
-        return "section" if "properties" in node else "section by name"
-    return kind + _bounds(node)
-
-
-def _bounds(node: dict[str, Any]) -> str:
-    words = {
-        "minimum": "at least",
-        "exclusiveMinimum": "more than",
-        "maximum": "at most",
-        "exclusiveMaximum": "less than",
-    }
-    said = [f"{word} {node[key]}" for key, word in words.items() if key in node]
-    return f", {', '.join(said)}" if said else ""
-
-
 def _output() -> str:
     fields = []
-    schema = _schema("output")
+    schema = schema_of("output")
     for name, each in schema["properties"].items():
-        what = f"one of {_listed(each['enum'])}" if "enum" in each else each.get("type", "")
+        what = f"one of {listed(each['enum'])}" if "enum" in each else each.get("type", "")
         what = " or ".join(what) if isinstance(what, list) else what
         fields.append((name, f"{what}{'. ' if what else ''}{each.get('description', '')}"))
     more = [
-        f"| `opsctl {room.name} {command}` | {_listed(formats)} |"
+        f"| `opsctl {room.name} {command}` | {listed(formats)} |"
         for room in ROOMS
         for command, formats in room.formats.items()
     ]
@@ -230,14 +142,14 @@ def _output() -> str:
             "",
             "## Exit codes",
             "",
-            *_table(("code", "meaning"), EXITS),
+            *table(("code", "meaning"), EXITS),
             "",
             "After a 4 the message names `opsctl runs resume RUN` and `opsctl runs undo RUN`.",
             "What nobody could look at is 3: never well, and never a failure of the server.",
             "",
             "## Formats",
             "",
-            f"`--format` takes {_listed(FORMATS)} on every command; `--output FILE` writes the "
+            f"`--format` takes {listed(FORMATS)} on every command; `--output FILE` writes the "
             "result there, and `--also FORMAT=FILE` writes it in another format besides.",
             "stdout carries the result and nothing else; plans, progress and questions go to "
             "stderr.",
@@ -254,7 +166,7 @@ def _output() -> str:
             f"{schema['title']}; `opsctl config schema --for json` prints the whole schema.",
             "An error raised before the command began has the same shape.",
             "",
-            *_table(("key", "what stands there"), fields),
+            *table(("key", "what stands there"), fields),
             "",
         )
     )
@@ -283,35 +195,6 @@ def _error_codes() -> str:
     )
 
 
-def _schema(name: str) -> dict[str, Any]:
-    folder = Path(opsctl.core.__path__[0]) / "schemas"
-    loaded: dict[str, Any] = json.loads((folder / f"{name}.schema.json").read_text("utf-8"))
-    return loaded
-
-
 @functools.cache
 def _group(room: Room) -> Any:
     return typer.main.get_group(load_room(room))
-
-
-def _table(head: tuple[str, str], rows: Any) -> Iterator[str]:
-    yield from (f"| {head[0]} | {head[1]} |", "|---|---|")
-    for name, meaning in rows:
-        yield f"| {_code(name)} | {prose(meaning)} |"
-
-
-def _listed(words: Any) -> str:
-    return ", ".join(f"`{word}`" for word in words)
-
-
-def _code(text: str) -> str:
-    return f"`{text}`" if text and "`" not in text else prose(text)
-
-
-def prose(text: str) -> str:
-    """Return plain text as Markdown that shows it as it is; what stands in backticks stays."""
-    parts = re.split(r"(`[^`]+`)", text)
-    return "".join(
-        part if index % 2 else re.sub(r"([\\*_\[\]|#])", r"\\\1", html.escape(part, quote=False))
-        for index, part in enumerate(parts)
-    )
