@@ -83,7 +83,9 @@ def cancel(call: Call, id: str | None, *, reason: str, calendar_file: Path | Non
     store_of(call).add(new_event(call, window.id, "cancelled", {"note": reason}))
     notes = [*write_calendar(call, calendar_file)]
     if window.told:
-        notes.append(f"Those who were told of it: opsctl maintenance announce {window.id}")
+        notes.append(
+            f"Those who were told of it: opsctl maintenance announce {window.id} --env {call.name}"
+        )
     return Report(
         command="maintenance cancel",
         title=f"The maintenance {window.id} is cancelled",
@@ -119,8 +121,8 @@ def start(call: Call, id: str | None, *, unplanned: str, for_: str | None) -> Re
         tables=(task_table(chosen(all_windows(call), window.id, now=now)),),
         notes=(
             "What happens in it counts neither as up nor as down, and alerts nobody.",
-            f"Tell them: opsctl maintenance announce {window.id}",
-            "When all is done: opsctl maintenance finish",
+            f"Tell them: opsctl maintenance announce {window.id} --env {call.name}",
+            f"When all is done: opsctl maintenance finish --env {call.name}",
         ),
         data={"window": data_of(chosen(all_windows(call), window.id, now=now))},
     )
@@ -152,7 +154,7 @@ def finish(call: Call, id: str | None, *, note: str) -> Report:
         findings=tuple(findings),
         notes=(
             f"Is it well? opsctl healthcheck run --env {call.name}",
-            f"Tell them: opsctl maintenance announce {window.id}",
+            f"Tell them: opsctl maintenance announce {window.id} --env {call.name}",
         ),
         data={"window": data_of(chosen(all_windows(call), window.id, now=now)), "left": left},
     )
