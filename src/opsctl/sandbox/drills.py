@@ -18,7 +18,6 @@ from opsctl.adapters.contents import Contents
 from opsctl.adapters.scratch import write_private
 from opsctl.core.drill_notes import FILE_NAME
 
-
 _TABS = 3
 """In each line of the notes."""
 
