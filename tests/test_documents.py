@@ -64,7 +64,13 @@ def test_every_command_line_exists(path: Path) -> None:
         assert options <= known, line
 
 
-def test_the_runbooks_run_on_the_sandbox(tmp_path: Path) -> None:
+TOGETHER = ("README.md", "backup.md", "restore.md", "diagnose.md", "first-run.md", "game-day.md",
+            "healthcheck.md", "rotate-keys.md")  # fmt: skip
+"""A restore needs a backup; the others are put beside them so that both halves take as long."""
+
+
+@pytest.mark.parametrize("half", ["with the README", "without"])
+def test_the_runbooks_run_on_the_sandbox(tmp_path: Path, half: str) -> None:
     def opsctl(line: str) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", *shlex.split(line)]
         return subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -73,6 +79,8 @@ def test_the_runbooks_run_on_the_sandbox(tmp_path: Path) -> None:
     assert up.returncode == 0, up.stdout + up.stderr
     ran = 0
     for path in DOCUMENTS:
+        if (path.name in TOGETHER) != (half == "with the README"):
+            continue
         for line in command_lines(path, inline=False):
             if "--env sandbox" not in line and not line.startswith("opsctl runs list"):
                 continue
@@ -91,6 +99,8 @@ def test_the_runbooks_run_on_the_sandbox(tmp_path: Path) -> None:
             }
             codes = next((codes for what, codes in allowed.items() if what in line), (0,))
             assert done.returncode in codes, f"{line}: {done.stdout}{done.stderr}"
+        # What one runbook writes down of the schema does not fit once another has changed it.
+        (tmp_path / "rls.yaml").unlink(missing_ok=True)
     opsctl("opsctl sandbox down")
     assert ran >= 6
 

@@ -72,7 +72,7 @@ CRAFTED: dict[str, tuple[bytes, str]] = {
     "writing backwards": ("environments: {\u202ep: {}}".encode(), "settings-invalid"),
     "other schemes": (b"environments: {p: {health: [{name: a, url: 'file:///etc'}]}}",
                       "settings-invalid"),
-    "state elsewhere": (b"state: postgresql://h/d", "settings-invalid"),
+    "state elsewhere": (b"state: https://h/d", "settings-invalid"),
     "reference to nothing": (b"environments: {p: {database: {url: 'env:'}}}", "settings-invalid"),
     "variable that is none": (b"environments: {p: {database: {url: 'env:A B'}}}",
                               "settings-invalid"),

@@ -121,9 +121,9 @@ def test_a_value_that_does_not_fit_is_an_error_that_names_the_variable(
 
 
 def test_a_variable_that_a_reference_names_is_no_setting(root: Path) -> None:
-    loaded = load(root, OPSCTL_VERCEL_TOKEN="x")
+    loaded = load(root, OPSCTL_VERCEL_TOKEN="xyzzy")
 
-    assert "x" not in str(loaded.settings)
+    assert "xyzzy" not in str(loaded.settings)
 
 
 def test_a_variable_does_not_fit_under_a_single_value(tmp_path: Path) -> None:
