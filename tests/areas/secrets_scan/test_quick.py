@@ -18,6 +18,14 @@ from opsctl.cli.quick_secrets import Wanted, attempt, understood
 Scanning = Callable[..., Any]
 
 
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave nothing of opsctl's in the environment, which other tests may have put there."""
+    for name in list(os.environ):
+        if name.startswith("OPSCTL_"):
+            monkeypatch.delenv(name)
+
+
 @pytest.mark.parametrize("form", ["text", "json", "markdown", "junit", "github", "sarif"])
 def test_it_says_and_ends_as_the_slow_one(
     scan: Scanning, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
