@@ -111,6 +111,12 @@ class Plan:
         """The name of the lock that it holds while it runs."""
         return self.lock or self.environment
 
+    def __post_init__(self) -> None:
+        ids = [step.id for step in self.steps]
+        if twice := {each for each in ids if ids.count(each) > 1}:
+            # The journal tells steps by their ids: the second would be taken for done.
+            raise ValueError(f"steps share an id: {', '.join(sorted(twice))}")
+
     @property
     def irreversible(self) -> tuple[Step, ...]:
         """The steps that cannot be undone, in order."""

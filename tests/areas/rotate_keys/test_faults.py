@@ -215,6 +215,9 @@ def test_a_rotation_that_is_killed_is_resumed_by_another_process(
     assert -signal.SIGKILL == child[0].returncode
     assert world.runs_with()[SECRET] in [each["api_key"] for each in world.supabase.keys]
     nagging = world.opsctl("rotate-keys", "status", "--format", "json")
+    if step == "end" and when == WHEN[2] and nagging.exit == 0:
+        check_finished(world, "secret", old, effects)  # it was quicker than the kill
+        return
     assert 1 == nagging.exit
 
     run = nagging.json["data"]["rotations"][0]["run"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -53,6 +54,63 @@ def test_old_keys_are_ended_later_and_status_nags_until_then(world: RotationWorl
     ]
     nothing = world.opsctl("rotate-keys", "revoke", "--yes", "--format", "json")
     assert 0 == nothing.exit
+
+
+def test_nothing_is_ended_whose_successor_is_gone(world: RotationWorld) -> None:
+    assert 0 == rotate(world, "--only", "secret").exit
+    world.supabase.keys = [each for each in world.supabase.keys if each["name"] != world.new_name]
+
+    refused = world.opsctl("rotate-keys", "revoke", "--yes", "--format", "json")
+
+    assert (5, "no-successor") == (refused.exit, refused.json["error"]["code"])
+    assert world.key("secret")
+
+
+def test_two_rotations_in_a_row_are_ended_by_one_revocation(world: RotationWorld) -> None:
+    assert 0 == rotate(world, "--only", "secret").exit
+    first = world.new_name
+    again = rotate(world, "--only", "secret", "--replace", first)
+    assert 0 == again.exit, again.stdout
+
+    ended = world.opsctl("rotate-keys", "revoke", "--yes", "--quiet", "--format", "json")
+
+    assert 0 == ended.exit, ended.stdout
+    left = [each["name"] for each in world.supabase.keys if each["type"] == "secret"]
+    assert [world.new_name] == left
+    assert first != world.new_name
+    assert world.key("secret", world.new_name) == world.runs_with()[SECRET]
+
+
+def test_legacy_keys_are_not_turned_off_for_one_of_them(world: RotationWorld) -> None:
+    assert 0 == rotate(world, "--legacy", "--only", "secret").exit
+
+    refused = world.opsctl("rotate-keys", "revoke", "--yes", "--format", "json")
+
+    assert (5, "legacy-together") == (refused.exit, refused.json["error"]["code"])
+    assert world.supabase.legacy_enabled is True
+
+
+def test_a_roll_back_while_the_old_key_drains_is_noticed(world: RotationWorld) -> None:
+    """The window is over, and what is live has the old key again: nothing is ended."""
+    text = (world.root / "opsctl.yaml").read_text()
+    (world.root / "opsctl.yaml").write_text(text.replace('"drain_h": 0.0001', '"drain_h": 1.0'))
+    prefix = next(each["prefix"] for each in world.supabase.keys if each["type"] == "secret")
+    stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+    world.supabase.gateway_log.append({"timestamp": stamp, "prefix": prefix})
+    stopped = rotate(world, "--only", "secret", "--revoke")
+    assert 4 == stopped.exit, stopped.stdout
+    assert "was used" in stopped.stdout
+    world.supabase.gateway_log[:] = [
+        each for each in world.supabase.gateway_log if each["prefix"] != prefix
+    ]
+    world.vercel._point_to(world.old)
+
+    resumed = world.opsctl("runs", "resume", stopped.json["data"]["run"], "--yes", "--quiet",
+                           "--format", "json")  # fmt: skip
+
+    assert 4 == resumed.exit, resumed.stdout
+    assert "another key" in resumed.stdout
+    assert world.key("secret")
 
 
 def test_a_place_that_holds_another_key_is_named(world: RotationWorld) -> None:
@@ -160,7 +218,7 @@ def test_an_emergency_ends_the_old_keys_first_and_says_what_breaks(world: Rotati
                         "--compromised", "--quiet")  # fmt: skip
 
     steps = [each["id"] for each in plan.json["data"]["plan"]["steps"]]
-    assert steps.index("end-secret") < steps.index("stage-vercel:production:" + SECRET)
+    assert steps.index("end-secret-default") < steps.index("stage-vercel:production:" + SECRET)
     assert any("FIRST" in note for note in plan.json["data"]["plan"]["notes"])
     assert 2 == len(plan.json["data"]["plan"]["losses"])
     assert (5, "name-required") == (refused.exit, refused.json["error"]["code"])

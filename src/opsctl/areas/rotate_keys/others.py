@@ -99,7 +99,7 @@ def plan_own(call: Call, name: str) -> Plan:
         title=f"Replace the key {name} in {len(places)} places",
         steps=tuple(steps),
         notes=("The old key is ended last, by you, once the new one was seen live.",),
-        facts={"token": token, "since": time.time(), "old": [], "revoked": True},
+        facts={"token": token, "since": time.time(), "old": []},
         estimate_s=30.0 + 3.0 * len(steps),
     )
 
@@ -154,7 +154,7 @@ def plan_password(call: Call, reference: str) -> Plan:
             f"Afterwards {call.environment.database.url} must give the new one, too: opsctl itself "
             "signs in with it.",
         ),
-        facts={"token": token, "since": time.time(), "old": [], "revoked": True},
+        facts={"token": token, "since": time.time(), "old": []},
         estimate_s=120.0,
     )
 

@@ -86,7 +86,9 @@ def plan_supabase(
     if emergency:
         steps = [*made, *ended, *kept, *built, *seen, *health_steps(call, ill)]
     else:
-        rest = [*drained, *ended] if revoke else []
+        # Seen once more last: what was rolled back while the old ones drained must be noticed.
+        again = [with_(step, id=f"{step.id}-again") for step in seen]
+        rest = [*drained, *again, *ended] if revoke else []
         steps = [*made, *kept, *built, *seen, *health_steps(call, ill), _way_back(call, replaced),
                  *rest]  # fmt: skip
     names = ", ".join(f"{each.kind} key {each.old.name}" for each in replaced)
@@ -253,7 +255,7 @@ def end_steps(
     api = SupabaseKeys(supabase_of(call))
     steps = [
         Step(
-            id=f"end-{each['kind']}",
+            id=f"end-{each['kind']}-{each['name']}",
             title=f"End the old {each['kind']} key {each['name']}",
             safety="verify",
             action=api.delete(

@@ -55,7 +55,7 @@ def read_rotations(call: Call) -> list[Rotation]:
                       and run.facts.get("token") in each.facts.get("tokens", ())
                       and each.id not in undone)]  # fmt: skip
         open_ = [each for each in own if each.state == "stopped"]
-        ended = any(map(_has_ended, own)) or bool(run.facts.get("revoked"))
+        ended = any(map(_has_ended, own))
         found.append(Rotation(run, bool(open_), open_[-1].id if open_ else "", ended))
     return found
 
@@ -101,7 +101,8 @@ def choose_stopped(call: Call, run: str) -> str:
         if chosen.ended:
             raise OpsError(
                 f"The rotation {chosen.run.id} cannot be aborted any more",
-                why="it has ended an old key, and that cannot be made again",
+                why="it has begun what cannot be taken back: an old key has ended, or a password "
+                "was changed",
                 hint=f"finish it: opsctl runs resume {chosen.stopped_run or chosen.run.id}",
                 code="too-late",
                 exit=Exit.REFUSED,
@@ -117,7 +118,9 @@ def choose_stopped(call: Call, run: str) -> str:
 
 
 def _has_ended(run: JournalRun) -> bool:
+    """Whether a step was begun that cannot be taken back: an end, or the database's password."""
     return any(
-        id.startswith("end-") and id != "end-legacy" and step.state not in ("pending", "failed")
+        (id in ("end", "change") or (id.startswith("end-") and id != "end-legacy"))
+        and step.state not in ("pending", "failed")
         for id, step in run.steps.items()
     )

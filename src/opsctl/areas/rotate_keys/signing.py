@@ -95,7 +95,6 @@ def plan_jwt(call: Call, *, algorithm: str, revoke: bool) -> Plan:
             "since": time.time(),
             "old": [],
             "signing": {"old": old.id, "known": known},
-            "revoked": revoke,
         },
         estimate_s=20.0 + jwks_s,
     )
