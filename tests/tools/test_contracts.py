@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from opsctl.adapters.supabase_keys import SupabaseKeys
 from opsctl.adapters.supabase_secrets import FunctionSecrets
 from opsctl.adapters.supabase_signing import SigningKeys
@@ -113,7 +111,6 @@ def test_a_wrong_answer_is_not_let_through(node_modules: Path, tmp_path: Path) -
 
 
 def test_githubs_plane_speaks_as_published(node_modules: Path, tmp_path: Path) -> None:
-    pytest.importorskip("nacl", reason="sealed boxes are of the extra github, which dev has")
     plane = GithubPlane(token="t0ken")
     plane.head = "a" * 40
     plane.put_secret("OUR_KEY")

@@ -6,13 +6,12 @@ hash before it, so that nothing can be taken out or changed unseen.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from opsctl.adapters.state import StateConnection, open_state
+from opsctl.adapters.chained_rows import ChainedRows
 from opsctl.core.state_place import StatePlace
 
 SCHEMA = (
@@ -21,13 +20,9 @@ SCHEMA = (
     "at_ms BIGINT NOT NULL, actor TEXT NOT NULL, data TEXT NOT NULL, hash TEXT NOT NULL, "
     "PRIMARY KEY (incident, seq))",
 )
-_COLUMNS = "incident, seq, event, environment, kind, at_ms, actor, data, hash"
-_ALL = f"SELECT {_COLUMNS} FROM incident_event WHERE environment = ? ORDER BY incident, seq"
-_ONE = f"SELECT {_COLUMNS} FROM incident_event WHERE incident = ? ORDER BY seq"
-_KNOWN = "SELECT 1 FROM incident_event WHERE event = ?"
-_LAST = "SELECT seq, hash FROM incident_event WHERE incident = ? ORDER BY seq DESC LIMIT 1"
-_INSERT = f"INSERT INTO incident_event ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_GENESIS = "0" * 64
+_COLUMNS = (
+    "incident", "seq", "event", "environment", "kind", "at_ms", "actor", "data", "hash",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,58 +65,30 @@ class IncidentStore:
     """The incidents of every environment, in what the settings call `state`."""
 
     def __init__(self, place: StatePlace) -> None:
-        self._state = open_state(place, SCHEMA)
+        self._rows = ChainedRows(place, SCHEMA, table="incident_event", columns=_COLUMNS)
 
     def add(self, event: IncidentEvent) -> bool:
         """Keep one event; return whether it was not there yet."""
         text = json.dumps(dict(event.data), sort_keys=True)
-        with self._state.write() as connection:
-            if connection.execute(_KNOWN, (event.event,)).fetchone():
-                return False
-            last = connection.execute(_LAST, (event.incident,)).fetchone()
-            seq, before = (int(last[0]) + 1, str(last[1])) if last else (1, _GENESIS)
-            row = (
-                event.incident, seq, event.event, event.environment, event.kind, event.at_ms,
-                event.actor, text,
-            )  # fmt: skip
-            connection.execute(_INSERT, (*row, _hash(before, row)))
-        return True
+        return self._rows.append(
+            event.incident, event.event, event.environment, event.kind, event.at_ms, event.actor,
+            text,
+        )  # fmt: skip
 
     def events(self, environment: str) -> dict[str, list[IncidentEvent]]:
         """Return the events of each incident of an environment, in order."""
-        return self._read(_ALL, environment)
+        return self._read("environment", environment)
 
     def of(self, incident: str) -> list[IncidentEvent]:
         """Return the events of one incident, in order."""
-        return self._read(_ONE, incident).get(incident, [])
+        return self._read("incident", incident).get(incident, [])
 
-    def _read(self, sql: str, key: str) -> dict[str, list[IncidentEvent]]:
-        nothing: list[tuple[Any, ...]] = []
-
-        def look(connection: StateConnection) -> list[tuple[Any, ...]]:
-            return list(connection.execute(sql, (key,)).fetchall())
-
+    def _read(self, column: str, value: str) -> dict[str, list[IncidentEvent]]:
         found: dict[str, list[IncidentEvent]] = {}
-        before: dict[str, str] = {}
-        for *row, hash_ in self._state.read(look, empty=nothing):
+        for row, fits in self._rows.read(column, value):
             incident, seq, event, environment, kind, at_ms, actor, text = row
-            fits = _hash(before.get(incident, _GENESIS), tuple(row)) == hash_
-            before[incident] = hash_
             found.setdefault(incident, []).append(
-                IncidentEvent(
-                    incident,
-                    event,
-                    environment,
-                    kind,
-                    int(at_ms),
-                    actor,
-                    json.loads(text),
-                    int(seq),
-                    fits,
-                )
-            )
+                IncidentEvent(incident, event, environment, kind, int(at_ms), actor,
+                              json.loads(text), int(seq), fits)
+            )  # fmt: skip
         return found
-
-
-def _hash(before: str, row: tuple[Any, ...]) -> str:
-    return hashlib.sha256(json.dumps([before, *row]).encode()).hexdigest()

@@ -6,13 +6,12 @@ environment's event before it, so that nothing can be taken out or changed unsee
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from opsctl.adapters.state import StateConnection, open_state
+from opsctl.adapters.chained_rows import ChainedRows
 from opsctl.core.state_place import StatePlace
 
 SCHEMA = (
@@ -21,12 +20,9 @@ SCHEMA = (
     "at_ms BIGINT NOT NULL, actor TEXT NOT NULL, data TEXT NOT NULL, hash TEXT NOT NULL, "
     "PRIMARY KEY (environment, seq))",
 )
-_COLUMNS = "environment, seq, event, about, kind, at_ms, actor, data, hash"
-_ALL = f"SELECT {_COLUMNS} FROM maintenance_event WHERE environment = ? ORDER BY seq"
-_KNOWN = "SELECT 1 FROM maintenance_event WHERE event = ?"
-_LAST = "SELECT seq, hash FROM maintenance_event WHERE environment = ? ORDER BY seq DESC LIMIT 1"
-_INSERT = f"INSERT INTO maintenance_event ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_GENESIS = "0" * 64
+_COLUMNS = (
+    "environment", "seq", "event", "about", "kind", "at_ms", "actor", "data", "hash",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,43 +54,23 @@ class MaintenanceStore:
     """What happened in every environment, in what the settings call `state`."""
 
     def __init__(self, place: StatePlace) -> None:
-        self._state = open_state(place, SCHEMA)
+        self._rows = ChainedRows(place, SCHEMA, table="maintenance_event", columns=_COLUMNS)
 
     def add(self, event: MaintenanceEvent) -> bool:
         """Keep one event; return whether it was not there yet."""
         text = json.dumps(dict(event.data), sort_keys=True)
-        with self._state.write() as connection:
-            if connection.execute(_KNOWN, (event.event,)).fetchone():
-                return False
-            last = connection.execute(_LAST, (event.environment,)).fetchone()
-            seq, before = (int(last[0]) + 1, str(last[1])) if last else (1, _GENESIS)
-            row = (
-                event.environment, seq, event.event, event.about, event.kind, event.at_ms,
-                event.actor, text,
-            )  # fmt: skip
-            connection.execute(_INSERT, (*row, _hash(before, row)))
-        return True
+        return self._rows.append(
+            event.environment, event.event, event.about, event.kind, event.at_ms, event.actor, text
+        )
 
     def events(self, environment: str) -> list[MaintenanceEvent]:
         """Return what happened in an environment, in order."""
-        nothing: list[tuple[Any, ...]] = []
-
-        def look(connection: StateConnection) -> list[tuple[Any, ...]]:
-            return list(connection.execute(_ALL, (environment,)).fetchall())
-
         found = []
-        before = _GENESIS
-        for *row, hash_ in self._state.read(look, empty=nothing):
+        for row, fits in self._rows.read("environment", environment):
             name, seq, event, about, kind, at_ms, actor, text = row
-            fits = _hash(before, tuple(row)) == hash_
-            before = hash_
             found.append(
                 MaintenanceEvent(
                     name, event, about, kind, int(at_ms), actor, json.loads(text), int(seq), fits
                 )
             )
         return found
-
-
-def _hash(before: str, row: tuple[Any, ...]) -> str:
-    return hashlib.sha256(json.dumps([before, *row]).encode()).hexdigest()

@@ -177,7 +177,7 @@ def key_id(
 @app.command(hidden=True)
 def record(call: Call, sink: Annotated[str, typer.Option("--sink", help="Which place.")]) -> Report:
     """Print the id of a place's record at Vercel, for the engine."""
-    from opsctl.areas.rotate_keys.sinks import record_of
+    from opsctl.areas.rotate_keys.staging import record_of
     from opsctl.core.report import Report
 
     return Report("rotate-keys record", "The id", text=record_of(call, sink))
@@ -190,7 +190,7 @@ def write_env(
     source: Annotated[str | None, typer.Option("--source", help="Where the value is read.")] = None,
 ) -> Report:
     """Write a key into a .env file, as a step of a plan."""
-    from opsctl.areas.rotate_keys.sinks import write_env_file
+    from opsctl.areas.rotate_keys.staging import write_env_file
     from opsctl.core.report import Report
 
     title = write_env_file(call, sink=sink, source=source)
@@ -211,7 +211,7 @@ def staged(
     ] = None,
 ) -> Report:
     """Say whether a place holds a key."""
-    from opsctl.areas.rotate_keys.sinks import check_staged
+    from opsctl.areas.rotate_keys.staging import check_staged
 
     return check_staged(
         call, sink=sink, source=source, before=before, token=token, after=tuple(after or ())
@@ -225,7 +225,7 @@ def targets(
     targets: Annotated[str, typer.Option("--targets", help="Its targets, parted by commas.")],
 ) -> Report:
     """Say which targets a record of Vercel holds for."""
-    from opsctl.areas.rotate_keys.sinks import check_targets
+    from opsctl.areas.rotate_keys.staging import check_targets
 
     return check_targets(call, record=record, targets=targets)
 

@@ -13,7 +13,6 @@ from opsctl.adapters.pg_password import try_password
 from opsctl.adapters.supabase_management import Management
 from opsctl.areas.rotate_keys.facts import new_token, read_release, require_programs
 from opsctl.areas.rotate_keys.looks import Word, looked, own_probe, word_for
-from opsctl.areas.rotate_keys.plan import deploy_steps, health_steps, ill_now, keep_steps
 from opsctl.areas.rotate_keys.sinks import Held, Place, places_of, read_place
 from opsctl.areas.rotate_keys.sources import (
     DATABASE_PASSWORD,
@@ -24,6 +23,7 @@ from opsctl.areas.rotate_keys.sources import (
     supabase_of,
     value_reference,
 )
+from opsctl.areas.rotate_keys.steps import deploy_steps, health_steps, ill_now, keep_steps
 from opsctl.core.action import Command, Expect, Manual, Probe
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Irreversible, Plan, Step

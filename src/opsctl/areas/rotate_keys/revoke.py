@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from opsctl.adapters.supabase_keys import ApiKey, SupabaseKeys
-from opsctl.areas.rotate_keys.plan import (
-    drain_steps,
-    end_steps,
-    health_steps,
-    ill_now,
-    leak_note,
-    live_steps,
-)
+from opsctl.areas.rotate_keys.plan import leak_note
 from opsctl.areas.rotate_keys.proofs import LEGACY
 from opsctl.areas.rotate_keys.rotations import Rotation, read_rotations, unended
 from opsctl.areas.rotate_keys.signing import end_signing_steps, unended_signing
 from opsctl.areas.rotate_keys.sources import supabase_of
+from opsctl.areas.rotate_keys.steps import (
+    drain_steps,
+    end_steps,
+    health_steps,
+    ill_now,
+    live_steps,
+)
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.plan import Plan, Step
 
