@@ -101,4 +101,9 @@ def how_to_undo(plan: Plan) -> tuple[str, ...]:
     undoable = any(step.undo and not isinstance(step.undo, Irreversible) for step in plan.steps)
     if undoable:
         lines.append("opsctl runs undo RUN" + (" takes back the rest" if lines else ""))
-    return tuple(lines) or ("nothing to undo: no step changes anything",)
+    if lines:
+        return tuple(lines)
+    if any(step.action is not None for step in plan.steps):
+        # A record that is kept, a message that is sent, a backup that is made.
+        return ("nothing to undo: what is there stays as it is",)
+    return ("nothing to undo: no step changes anything",)
