@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from opsctl.engine.store import SqliteJournal
 from opsctl.sandbox.plane import Asked
 
 from .conftest import SECRET, RotationWorld
@@ -54,6 +55,20 @@ def test_old_keys_are_ended_later_and_status_nags_until_then(world: RotationWorl
     ]
     nothing = world.opsctl("rotate-keys", "revoke", "--yes", "--format", "json")
     assert 0 == nothing.exit
+
+
+def test_a_rotation_that_never_began_is_in_nobodys_way(world: RotationWorld) -> None:
+    """It waits for an approval that may never come."""
+    planned = world.opsctl("rotate-keys", "supabase", "--dry-run", "--format", "json").json["data"]
+    journal = SqliteJournal(world.root / ".opsctl" / "state.db")
+    journal.append("r1", "planned", step=None, actor="ann",
+                   data={"plan": planned["plan"], "sha256": planned["plan_hash"]})  # fmt: skip
+
+    status = world.opsctl("rotate-keys", "status")
+    done = rotate(world, "--only", "secret")
+
+    assert 0 == status.exit, status.stdout
+    assert 0 == done.exit, done.stdout
 
 
 def test_nothing_is_ended_whose_successor_is_gone(world: RotationWorld) -> None:

@@ -51,6 +51,8 @@ def read_rotations(call: Call) -> list[Rotation]:
     for run in runs:
         if not run.command.startswith(_COMMANDS) or run.id in undone or run.state == "aborted":
             continue
+        if all(step.state == "pending" for step in run.steps.values()):
+            continue  # it waits for somebody's approval, or was cut off before it did anything
         own = [run, *(each for each in runs if each.command == _REVOKE
                       and run.facts.get("token") in each.facts.get("tokens", ())
                       and each.id not in undone)]  # fmt: skip
