@@ -51,7 +51,8 @@ def read_rotations(call: Call) -> list[Rotation]:
     for run in runs:
         if not run.command.startswith(_COMMANDS) or run.id in undone or run.state == "aborted":
             continue
-        if all(step.state == "pending" for step in run.steps.values()):
+        begun = any(step.state != "pending" for step in run.steps.values())
+        if not begun and run.state != "finished":
             continue  # it waits for somebody's approval, or was cut off before it did anything
         own = [run, *(each for each in runs if each.command == _REVOKE
                       and run.facts.get("token") in each.facts.get("tokens", ())
