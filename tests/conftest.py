@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import os
+import sys
 from collections.abc import Iterator
 
 import psycopg
@@ -11,6 +12,11 @@ import pytest
 
 from browser import PROGRAMS, Browser, find_browser
 from opsctl.adapters.scratch import ScratchServer, scratch_server
+
+# Thousands of processes of opsctl follow, and each would compile the whole program anew. Here,
+# before any test and any worker of xdist, for none of them should inherit it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(scope="session")

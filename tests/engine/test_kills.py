@@ -41,7 +41,7 @@ def drive(
     folder: Path, verb: str, *, source: Path = SOURCE, prefix: tuple[str, ...] = (), more: str = ""
 ) -> int:
     """Run the driver and return its exit code, negative if it was killed."""
-    env = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, "PYTHONPATH": str(source)}
     argv = [*prefix, sys.executable, str(DRIVER), str(folder), verb, *more.split()]
     return subprocess.run(argv, env=env, capture_output=True, check=False).returncode
 

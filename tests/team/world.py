@@ -38,8 +38,7 @@ class World:
     def begin(
         self, verb: str, actor: str, *, prefix: tuple[str, ...] = (), url: str = ""
     ) -> subprocess.Popen[str]:
-        env = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONDONTWRITEBYTECODE": "1",
-               "TEAM_STATE": url or self.url}  # fmt: skip
+        env = {**os.environ, "PYTHONPATH": str(SOURCE), "TEAM_STATE": url or self.url}
         argv = [*prefix, sys.executable, str(DRIVER), str(self.folder), verb, actor]
         return subprocess.Popen([*argv, str(self.lease_s)], env=env, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True)  # fmt: skip
