@@ -270,13 +270,13 @@ def read_counts(
     at, dealloc, reset_at = _info(rows)
     moments: dict[Key, Moments] = {}
     hidden = 0
-    make = Moments._make
+    make = tuple.__new__  # what Moments._make calls, by way of two functions
     for row in rows:
         key = row[:3]
         if key[1] is None:
             hidden += 1
         else:
-            moments[key] = make(row[3:])
+            moments[key] = make(Moments, row[3:])
     whole = slower_than_ms is None
     return Counts(at, moments, dealloc, reset_at, hidden - 1, took_ms, whole)
 
@@ -291,13 +291,14 @@ def read_snapshot(connection: Connection, source: Source) -> Snapshot:
     costs: dict[Key, Costs] = {}
     hidden = 0
     last = 3 + len(_MOMENTS)
+    make = tuple.__new__
     for row in rows:
         key = row[:3]
         if key[1] is None:
             hidden += 1
         else:
-            moments[key] = Moments._make(row[3:last])
-            costs[key] = Costs._make(row[last:])
+            moments[key] = make(Moments, row[3:last])
+            costs[key] = make(Costs, row[last:])
     counts = Counts(at, moments, dealloc, reset_at, hidden - 1, took_ms)
     return Snapshot(counts, costs, source.server, source.database, source.started_at)
 
@@ -336,7 +337,7 @@ def read_texts(
         ) from None
     except psycopg.Error as error:
         raise _not_read(error) from None
-    return {row[:3]: Text._make(row[3:]) for row in rows if row[:3] in keys}
+    return {key: tuple.__new__(Text, row[3:]) for row in rows if (key := row[:3]) in keys}
 
 
 def read_sessions(connection: Connection) -> tuple[Session, ...]:

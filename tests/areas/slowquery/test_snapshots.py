@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import json
+import math
 import random
+import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +36,23 @@ def test_what_is_written_is_read_again(store: SnapshotStore) -> None:
     assert [SNAPSHOT] == [store.read(each) for each in store.list()]
 
 
-def in_row(place: int, text: str) -> Callable[[str], str]:
-    """Put a text in one place of the only statement's row."""
+def header(old: str, new: str) -> Callable[[bytes], bytes]:
+    """Put a text in the place of another in the line that says what was counted."""
 
-    def change(document: str) -> str:
-        row = json.loads(document)["statements"][0]
-        parts = [json.dumps(each) for each in row]
-        parts[place] = text
-        whole: dict[str, Any] = json.loads(document)
-        whole["statements"] = ["ROW"]
-        return json.dumps(whole).replace('"ROW"', f"[{', '.join(parts)}]")
+    def change(data: bytes) -> bytes:
+        line, end, numbers = data.partition(b"\n")
+        return line.replace(old.encode(), new.encode()) + end + numbers
+
+    return change
+
+
+def number(place: int, value: float) -> Callable[[bytes], bytes]:
+    """Put a number in one place of the only statement's row."""
+
+    def change(data: bytes) -> bytes:
+        line, end, numbers = data.partition(b"\n")
+        start = 8 * place
+        return line + end + numbers[:start] + struct.pack("<d", value) + numbers[start + 8 :]
 
     return change
 
@@ -51,35 +60,61 @@ def in_row(place: int, text: str) -> Callable[[str], str]:
 @pytest.mark.parametrize(
     "change",
     [
-        *(in_row(place, text) for place, text in (
-            (4, "1e999"), (4, "-1e999"), (5, "NaN"), (6, "Infinity"), (4, '"6"'), (4, "null"),
-            (3, "3.5"), (0, "true"), (2, "1"), (1, "null"), (4, "[6]"), (4, "{}"))),
-        lambda text: text.replace('"format": 1', '"format": 99'),
-        lambda text: text.replace('"at": 1000.5', '"at": null'),
-        lambda text: text.replace('"at": 1000.5', '"at": "now"'),
-        lambda text: text.replace('"server": "server"', '"server": 5'),
-        lambda text: text.replace('"calls"', '"colls"'),
-        lambda text: text.replace('"dealloc": 1, ', ""),
-        lambda text: text[:-1],
-        lambda text: "[]",
-        lambda text: "[" * 100_000,
-        lambda text: "",
+        number(4, math.inf),
+        number(4, -math.inf),
+        number(5, math.nan),
+        number(9, math.inf),
+        header('"format": 2', '"format": 99'),
+        header('"at": 1000.5', '"at": null'),
+        header('"at": 1000.5', '"at": "now"'),
+        header('"at": 1000.5', '"at": NaN'),
+        header('"at": 1000.5', '"at": 1e999'),
+        header('"server": "server"', '"server": 5'),
+        header('"calls"', '"colls"'),
+        header('"dealloc": 1, ', ""),
+        header('"dealloc": 1', '"dealloc": 1.5'),
+        header('"statements": 1', '"statements": 2'),
+        header('"statements": 1', '"statements": -1'),
+        header('"statements": 1', '"statements": true'),
+        header('"statements": 1', '"statements": 1e300'),
+        lambda data: data[:-1],
+        lambda data: data + b"x",
+        lambda data: b"[]",
+        lambda data: b"[" * 100_000 + b"\n",
+        lambda data: b"",
     ],
-)  # fmt: skip
+)
 def test_a_damaged_one_is_refused_by_name(
-    store: SnapshotStore, change: Callable[[str], str]
+    store: SnapshotStore, change: Callable[[bytes], bytes]
 ) -> None:
     path = store.write(SNAPSHOT, keep=3)
-    text = json.dumps(json.loads(gzip.decompress(path.read_bytes())))
-    changed = change(text)
-    path.write_bytes(gzip.compress(changed.encode()))
+    data = gzip.decompress(path.read_bytes())
+    changed = change(data)
+    path.write_bytes(gzip.compress(changed))
 
     with pytest.raises(OpsError) as error:
         store.read(store.list()[0])
 
-    assert changed != text
+    assert changed != data
     assert ("snapshot-damaged", Exit.UNKNOWN) == (error.value.code, error.value.exit)
     assert str(path) in error.value.why
+
+
+def test_one_without_statements_is_read_again(store: SnapshotStore) -> None:
+    none = replace(SNAPSHOT, counts=replace(SNAPSHOT.counts, moments={}), costs={})
+    store.write(none, keep=3)
+
+    assert [none] == [store.read(each) for each in store.list()]
+
+
+def test_a_snapshot_of_the_former_format_is_removed(store: SnapshotStore) -> None:
+    path = store.write(SNAPSHOT, keep=3)
+    former = path.with_name("0000000900000.json.gz")
+    former.write_bytes(b"")
+
+    store.write(SNAPSHOT, keep=3)
+
+    assert [path.name] == [each.name for each in path.parent.iterdir()]
 
 
 def test_no_flipped_bit_is_half_believed(store: SnapshotStore) -> None:
@@ -104,7 +139,7 @@ def test_the_check_passes_a_damaged_one_over_and_says_so(new_room: Any) -> None:
     new_room.execute("select 1 as one")
     new_room.report("--since", "last")
     folder = new_room.root / ".opsctl" / "slowquery" / "test"
-    newest = max(folder.glob("*.json.gz"))
+    newest = max(folder.glob("*.snapshot.gz"))
     newest.write_bytes(newest.read_bytes()[:-30])
     new_room.execute("select 1 as one")
 

@@ -188,4 +188,4 @@ def _costs(first: Snapshot | None, last: Snapshot, key: Key) -> Costs:
     before = first.costs.get(key) if first is not None else None
     if before is None:
         return after
-    return Costs._make(map(operator.sub, after, before))
+    return tuple.__new__(Costs, map(operator.sub, after, before))
