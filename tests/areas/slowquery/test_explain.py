@@ -10,6 +10,7 @@ import pytest
 
 from opsctl.adapters.explain import explain
 from opsctl.adapters.postgres import connect
+from opsctl.adapters.scratch import ScratchServer
 from opsctl.adapters.statements import prepare_session
 from opsctl.areas.slowquery.plans import candidates, remarks, walk
 
@@ -27,11 +28,20 @@ SHOP = (
 )
 
 
+@pytest.fixture(scope="session")
+def shops() -> dict[int, str]:
+    """Return the name of a filled database by its server's port: made once, then copied."""
+    return {}
+
+
 @pytest.fixture
-def shop(room: Any) -> Any:
+def shop(server: ScratchServer, make_room: Any, shops: dict[int, str]) -> Any:
     """People and their orders; some indexes are missing."""
-    room.execute(*SHOP)
-    return room
+    if server.port not in shops:
+        url = server.create_database("shop")
+        make_room(url).execute("create extension pg_stat_statements", *SHOP)
+        shops[server.port] = "shop"
+    return make_room(server.create_database(template=shops[server.port]))
 
 
 def checked(shop: Any, query: str, *more: str) -> dict[str, Any]:
