@@ -108,6 +108,8 @@ class Report:
     own: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     """Formats that the room writes itself, by name, each made when it is asked for: `html`.
     What comes from outside is escaped there. The row of the room in the table names them, too."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Names that stand in the report -> their http address: where a terminal follows links."""
     given_status: Status | None = None
     given_exit: Exit | None = None
 

@@ -9,7 +9,7 @@ import textwrap
 
 from opsctl.core.report import Finding, Report, Status
 from opsctl.render.safe import inert, safe
-from opsctl.render.words import count_findings, sort_findings, span, word
+from opsctl.render.words import NARROW, count_findings, sort_findings, span, word
 
 _MARKS = {"ok": "✓", "failed": "✗", "unknown": "?", "refused": "✗", "partial": "!",
           "warning": "!", "note": "·"}  # fmt: skip
@@ -27,7 +27,8 @@ def plain(report: Report, *, width: int) -> str:
     if report.findings:
         parts.append("\n".join(_findings((*rest, *passed), width)))
         if len(report.findings) > 1:
-            parts.append(f"  {count_findings(report)}")
+            counts = _wrapped(count_findings(report), width - 2)
+            parts.append("\n".join(f"  {line}" for line in counts))
     if report.notes:
         lines = [line for note in report.notes for line in _wrapped(_shown(note), width - 2)]
         parts.append("\n".join(f"  {line}" for line in lines))
@@ -37,9 +38,11 @@ def plain(report: Report, *, width: int) -> str:
 def _findings(findings: tuple[Finding, ...], width: int) -> list[str]:
     marks = [_mark(word(each)) for each in findings]
     took = ["" if each.took_ms is None else span(each.took_ms) for each in findings]
+    if width < NARROW:
+        return _narrow_findings(findings, marks, took, width)
     mark_columns, took_columns = max(map(len, marks)), max(map(len, took))
     bodies = [_body(each) for each in findings]
-    most = max(width - 2 - mark_columns - 2 - (took_columns + 2 if took_columns else 2), 10)
+    most = max(width - 2 - mark_columns - 2 - (took_columns + 2 if took_columns else 0), 10)
     columns = min(most, max(len(line) for body in bodies for line in body))
     lines = []
     for mark, body, time in zip(marks, bodies, took, strict=True):
@@ -48,6 +51,19 @@ def _findings(findings: tuple[Finding, ...], width: int) -> list[str]:
             left = mark if index == 0 else ""
             right = f"  {time:>{took_columns}}" if index == 0 else ""
             lines.append(f"  {left:<{mark_columns}}  {line:<{columns}}{right}".rstrip())
+    return lines
+
+
+def _narrow_findings(
+    findings: tuple[Finding, ...], marks: list[str], took: list[str], width: int
+) -> list[str]:
+    lines = []
+    for finding, mark, time in zip(findings, marks, took, strict=True):
+        sign, _, name = mark.partition(" ")
+        title, *more = _body(finding)
+        body = [f"{name}  {title}{time and f'  {time}'}", *more]
+        folded = [part for line in body for part in _folded(line, width - 4)]
+        lines += [f"  {' ' if index else sign} {line}" for index, line in enumerate(folded)]
     return lines
 
 

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from opsctl.core.report import Report
 
 
-def render_report(report: Report, format: str, *, width: int = 80, color: bool = False) -> str:
+def render_report(
+    report: Report, format: str, *, width: int = 80, color: bool = False, links: bool = False
+) -> str:
     """Return the report as one document that ends in a newline.
 
-    `width` and `color` matter to text alone; without `color` it holds no escape sequence.
+    `width`, `color` and `links` matter to text alone; without the last two it holds no escape
+    sequence. With `links` what has an address is a hyperlink.
     Raises ValueError for a format that is neither in FORMATS nor the report's own.
     """
     if format in report.own:
@@ -26,17 +29,24 @@ def render_report(report: Report, format: str, *, width: int = 80, color: bool =
         from opsctl.render.safe import safe
 
         return safe(report.text, multiline=True).rstrip("\n") + "\n"
-    return str(_module(format).report(report, width=width, color=color))
+    return str(_module(format).report(report, width=width, color=color, **_linked(format, links)))
 
 
 def render_plan(
-    plan: Plan, format: str, *, width: int = 80, color: bool = False, verbose: bool = False
+    plan: Plan,
+    format: str,
+    *,
+    width: int = 80,
+    color: bool = False,
+    links: bool = False,
+    verbose: bool = False,
 ) -> str:
     """Return the plan as one document that ends in a newline.
 
     With `verbose` no detail is folded. Raises ValueError for a format that is not in FORMATS.
     """
-    return str(_module(format).plan(plan, width=width, color=color, verbose=verbose))
+    more = _linked(format, links)
+    return str(_module(format).plan(plan, width=width, color=color, verbose=verbose, **more))
 
 
 def render_error(
@@ -47,6 +57,7 @@ def render_error(
     environment: str | None = None,
     width: int = 80,
     color: bool = False,
+    links: bool = False,
 ) -> str:
     """Return the error as one document that ends in a newline.
 
@@ -54,7 +65,12 @@ def render_error(
     """
     return str(
         _module(format).error(
-            error, command=command, environment=environment, width=width, color=color
+            error,
+            command=command,
+            environment=environment,
+            width=width,
+            color=color,
+            **_linked(format, links),
         )
     )
 
@@ -65,6 +81,11 @@ def exit_code(what: Report | OpsError, format: str) -> int:
     It is the same for every format but one: Nagios knows the codes of its own plugins alone.
     """
     return int(_module(format).exit_code(what)) if format == "nagios" else int(what.exit)
+
+
+def _linked(format: str, links: bool) -> dict[str, bool]:
+    """Return the argument that the module of text alone takes."""
+    return {"links": True} if links and format == "text" else {}
 
 
 def _module(format: str) -> Any:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 HASH_SHOWN = 12
 """Characters of a plan's hash shown to a person."""
+NARROW = 60
+"""With fewer columns findings are laid out for narrow screens."""
 
 _ORDER = {Status.FAILED: 0, Status.PARTIAL: 1, Status.REFUSED: 2, Status.UNKNOWN: 3}
 _SEVERITIES = tuple(Severity)

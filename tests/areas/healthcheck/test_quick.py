@@ -159,7 +159,7 @@ def test_it_starts_without_the_heavy_ones(server: Any) -> None:
 LONG = "a rather long sentence about what was seen, which will not fit on a line of the terminal"
 
 
-@pytest.mark.parametrize("width", [60, 80, 100])
+@pytest.mark.parametrize("width", [40, 59, 60, 80, 100])
 @pytest.mark.parametrize(
     "findings",
     [
