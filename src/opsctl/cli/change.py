@@ -15,7 +15,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opsctl.cli.freeze import override_of, told_to_override
-from opsctl.cli.screen import ask, can_ask, colored, say_plainly, width_of, write_result
+from opsctl.cli.screen import (
+    ask,
+    can_ask,
+    colored,
+    linked,
+    say,
+    say_plainly,
+    width_of,
+    write_result,
+)
 from opsctl.cli.session import emit
 from opsctl.core.action import Manual
 from opsctl.core.errors import Exit, OpsError
@@ -52,6 +61,7 @@ def change(wanted: Plan | Resume, *, call: Call, shared: Shared) -> int:
             shared.shown,
             width=width_of(sys.stdout),
             color=shared.output is None and colored(sys.stdout),
+            links=shared.output is None and linked(sys.stdout),
             verbose=shared.verbose,
         )
         if shared.also:
@@ -69,6 +79,7 @@ def change(wanted: Plan | Resume, *, call: Call, shared: Shared) -> int:
                 SPOKEN if shared.plain else FORMATS[0],
                 width=width_of(sys.stderr),
                 color=colored(sys.stderr),
+                links=linked(sys.stderr),
                 verbose=shared.verbose,
             )
         )
@@ -326,9 +337,9 @@ class _Terminal:
         if not can_ask(no_input=self._no_input):
             return False
         if isinstance(step.action, Manual):
-            say_plainly(f"    {safe(step.action.instruction)}")
+            say(f"    {safe(step.action.instruction)}")
             if step.action.link:
-                say_plainly(f"    {safe(step.action.link)}")
+                say(f"    {safe(step.action.link)}")
         return ask("    Done? [y/N] ").lower() in ("y", "yes")
 
 
@@ -356,7 +367,7 @@ class _Progress:
 
     def _say(self, line: str) -> None:
         if not self._quiet:
-            say_plainly(safe(line))
+            say(safe(line))
 
 
 def actor() -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from opsctl.cli.screen import width_of
+from opsctl.cli.screen import colored, width_of
 from opsctl.render.report import render_report
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def screen() -> Iterator[Callable[[Report], None]]:
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
 
         def show(report: Report) -> None:
-            text = render_report(report, "text", width=width_of(sys.stderr), color=True)
+            text = render_report(
+                report, "text", width=width_of(sys.stderr), color=colored(sys.stderr)
+            )
             live.update(Text.from_ansi(text.rstrip("\n")), refresh=True)
 
         yield show

@@ -6,6 +6,7 @@ what the command does; of whatever is out of the ordinary it keeps its hands off
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 
@@ -29,7 +30,9 @@ class Wanted:
 def attempt(argv: list[str]) -> int | None:
     """Run `healthcheck run` and return its exit code, or None where it is not for here."""
     wanted = understood(argv)
-    if wanted is None or (wanted.format == "text" and sys.stdout.isatty()):
+    if wanted is None:
+        return None
+    if wanted.format == "text" and (sys.stdout.isatty() or _wants_a_terminal_s_text()):
         return None
     from opsctl.cli.kept_settings import recall
 
@@ -62,6 +65,10 @@ def attempt(argv: list[str]) -> int | None:
 
         report = replace(report, text=plain(report, width=width_of(sys.stdout)))
     return show(report, wanted.format, output=None)
+
+
+def _wants_a_terminal_s_text() -> bool:
+    return any(os.environ.get(name) for name in ("FORCE_COLOR", "FORCE_HYPERLINK"))
 
 
 def understood(argv: list[str]) -> Wanted | None:

@@ -131,8 +131,11 @@ def _say_what_is_overdue(argv: list[str]) -> None:
         lines = overdue(os.getcwd())  # noqa: PTH109 - pathlib costs what it would save
     except OSError:
         return  # a directory that is gone
-    for line in lines:
-        sys.stderr.write(f"{line}\n")
+    if lines:
+        from opsctl.cli.screen import say
+
+        for line in lines:
+            say(line)
 
 
 def _run_command(argv: list[str]) -> int:
@@ -189,7 +192,7 @@ def _run_command(argv: list[str]) -> int:
 
 def _report_error(error: OpsError, argv: list[str]) -> int:
     """Show an error in the format asked for, also when the command never began."""
-    from opsctl.cli.screen import colored, say_plainly, width_of
+    from opsctl.cli.screen import colored, linked, say_plainly, width_of
     from opsctl.render import FORMATS, MONITORING_FORMATS, SPOKEN
     from opsctl.render.report import exit_code, render_error
 
@@ -206,6 +209,7 @@ def _report_error(error: OpsError, argv: list[str]) -> int:
             shown,
             command=command,
             color=colored(sys.stderr),
+            links=linked(sys.stderr),
             # Whoever reads a pipe wants each part on a line of its own: a plan's step quotes them.
             width=width_of(sys.stderr) if sys.stderr.isatty() else _UNWRAPPED,
         )

@@ -85,13 +85,70 @@ def say_plainly(line: str) -> None:
         os.dup2(null, 2)
 
 
-def colored(stream: TextIO) -> bool:
-    """Whether escape sequences may be written to `stream`."""
-    return (
-        stream.isatty()
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM", "dumb") != "dumb"
+def say(line: str) -> None:
+    """Write one line of progress to stderr, folded at blanks where a terminal shows it.
+
+    What is folded stands under itself; an address in it is a hyperlink where that is followed.
+    """
+    if not sys.stderr.isatty():
+        say_plainly(line)
+        return
+    lines = _folded(line)
+    if linked(sys.stderr):
+        from opsctl.render.links import with_links
+
+        lines = [with_links(each) for each in lines]
+    say_plainly("\n".join(lines))
+
+
+def _folded(line: str) -> list[str]:
+    width = width_of(sys.stderr)
+    if len(line) <= width:
+        return [line]
+    import textwrap
+
+    under = " " * (len(line) - len(line.lstrip()) + 2)
+    # An address stays in one piece: a terminal finds it by itself then.
+    return textwrap.wrap(
+        line, width, subsequent_indent=under, break_long_words=False, break_on_hyphens=False
     )
+
+
+def colored(stream: TextIO) -> bool:
+    """Whether colours may be written to `stream`.
+
+    NO_COLOR says no. FORCE_COLOR says yes where nobody sees a terminal, such as in the log of a
+    job, and no where it is 0 or false. Otherwise it takes a terminal that is not dumb.
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    forced = os.environ.get("FORCE_COLOR")
+    if forced and _is_our_own(stream):
+        return forced.lower() not in _NO
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def linked(stream: TextIO) -> bool:
+    """Whether hyperlinks may be written to `stream`: some terminals print them as rubbish.
+
+    FORCE_HYPERLINK decides where it is set, 0 and false for no.
+    """
+    forced = os.environ.get("FORCE_HYPERLINK")
+    if forced and _is_our_own(stream):
+        return forced.lower() not in _NO
+    if not stream.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return False
+    from opsctl.cli.terminals import follows_links
+
+    return follows_links(os.environ)
+
+
+_NO = ("0", "false")
+
+
+def _is_our_own(stream: TextIO) -> bool:
+    """Whether `stream` is this process's, not one that collects what a plan's look says."""
+    return stream in (sys.__stdout__, sys.__stderr__)
 
 
 def width_of(stream: TextIO) -> int:
@@ -113,7 +170,7 @@ def can_ask(*, no_input: bool) -> bool:
 
 def ask(question: str) -> str:
     """Ask on stderr and return the answer without surrounding space; end of input is empty."""
-    sys.stderr.write(question)
+    sys.stderr.write("\n".join(_folded(question.rstrip())) + " ")
     sys.stderr.flush()
     return sys.stdin.readline().strip()
 

@@ -13,6 +13,8 @@ from opsctl.cli.screen import (
     can_ask,
     colored,
     give_up_on_stdout,
+    linked,
+    say,
     say_plainly,
     width_of,
     write_result,
@@ -128,9 +130,15 @@ def make_call(shared: Shared) -> Call:
         say=say,
         origins=loaded.origins,
         environment_origin=environment_origin(loaded, shared.env, os.environ),
-        screen=None if shared.quiet or shared.plain or not colored(sys.stderr) else _screen,
+        screen=_screen if _has_a_screen(shared) else None,
         ask=ask if can_ask(no_input=shared.no_input) else None,
     )
+
+
+def _has_a_screen(shared: Shared) -> bool:
+    """Whether reports can be shown in each other's place: never for a screen reader."""
+    quiet = shared.quiet or shared.plain
+    return not quiet and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def emit(report: Report, shared: Shared) -> int:
@@ -171,6 +179,7 @@ def show(report: Report, format: str, *, output: Path | None) -> int:
         format,
         width=width_of(sys.stdout) if to_terminal else _FILE_WIDTH,
         color=to_terminal and colored(sys.stdout),
+        links=to_terminal and linked(sys.stdout),
     )
     try:
         write_result(text, output=output)
@@ -196,7 +205,7 @@ def _screen() -> AbstractContextManager[Callable[[Report], None]]:
 def _say(line: str) -> None:
     from opsctl.render.safe import safe
 
-    say_plainly(safe(line))
+    say(safe(line))
 
 
 def _refuse_dry_run_of_acts(shared: Shared, command: str) -> None:

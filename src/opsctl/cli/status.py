@@ -69,6 +69,7 @@ def look(call: Call, *, within_s: float) -> Report:
         title=f"{name} at {format_moment(at)}: {said}",
         environment=name,
         findings=findings,
+        links={key: to for part in parts.values() for key, to in part.links.items()},
         data={
             "at": at,
             "took_ms": round(took_ms, 1),

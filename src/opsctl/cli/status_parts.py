@@ -23,6 +23,8 @@ class Part:
 
     findings: tuple[Finding, ...]
     data: dict[str, Any] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    """Names in the findings -> their address."""
 
 
 def parts_of(call: Call) -> dict[str, Callable[[], Part]]:
@@ -110,7 +112,9 @@ def deployment(call: Call) -> Part:
                 hint=see,
             )
         )
-    return Part(tuple(findings), data)
+    return Part(
+        tuple(findings), data, {live.id: f"https://{live.url}", domain: f"https://{domain}"}
+    )
 
 
 def migrations(call: Call) -> Part:

@@ -109,7 +109,7 @@ def run_program(
     try:
         child = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603 - argv, no shell
             list(argv),
-            env={**os.environ, **(env or {})},
+            env=_environment(env or {}),
             cwd=cwd,
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -285,6 +285,15 @@ def start_daemon(argv: Sequence[str], *, log: str, cwd: str) -> int:
     return child.pid
 
 
+_FOR_A_PERSON = ("FORCE_COLOR", "CLICOLOR_FORCE", "FORCE_HYPERLINK")
+"""Variables that would put escape sequences into what is read here, not by a person."""
+
+
+def _environment(env: Mapping[str, str]) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if name not in _FOR_A_PERSON}
+    return {**own, **env}
+
+
 class Piped:
     """A program whose output is read while it runs; leaving the context ends it.
 
@@ -296,7 +305,7 @@ class Piped:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the program
         self._child = subprocess.Popen(  # noqa: S603 - argv, no shell
             list(argv),
-            env={**os.environ, **env},
+            env=_environment(env),
             cwd=cwd,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

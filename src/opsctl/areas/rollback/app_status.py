@@ -75,6 +75,7 @@ def report_app_status(call: Call) -> Report:
         findings=tuple(findings),
         tables=(_table(call, scene, now_ms=now_ms),),
         notes=() if scene.targets else ("There is nothing to roll back to.",),
+        links={each.id: f"https://{each.url}" for each in (scene.live, *scene.targets)},
         data={
             "live": scene.live.id,
             "domains": {each.name: each.deployment for each in scene.production.domains},
