@@ -135,7 +135,7 @@ def folders(tmp_path: Path) -> Iterator[Path]:
 def test_a_kill_at_each_journal_call_loses_nothing_and_runs_nothing_twice(
     tmp_path: Path, points: list[Kill], soak: bool
 ) -> None:
-    chosen = points if soak else points[:: max(len(points) // 16, 1)]
+    chosen = points if soak else points[:: max(len(points) // 10, 1)]
     folder = folders(tmp_path)
 
     killed = sum(survive(next(folder), [point]) for point in chosen)
@@ -149,7 +149,7 @@ def test_a_kill_during_the_recovery_loses_nothing(
     tmp_path: Path, points: list[Kill], soak: bool
 ) -> None:
     chance = random.Random(7)
-    pairs = [[chance.choice(points), chance.choice(points)] for _ in range(400 if soak else 10)]
+    pairs = [[chance.choice(points), chance.choice(points)] for _ in range(400 if soak else 6)]
     folder = folders(tmp_path)
 
     killed = sum(survive(next(folder), pair) for pair in pairs)

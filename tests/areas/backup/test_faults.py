@@ -126,7 +126,7 @@ def test_a_backup_that_is_killed_is_never_taken_for_whole(filled: Any, soak: boo
     first.communicate()
     assert 0 == first.returncode
     whole = time.monotonic() - began
-    count = 50 if soak else 10
+    count = 50 if soak else 5
     killed = 0
     for number in range(count):
         process = start(filled, "backup", "create")

@@ -70,7 +70,7 @@ def test_killed_anywhere_it_is_resumed_and_undone(
     assert 0 == project.opsctl("runs", "undo", first["run"], "--yes").exit
     assert damaged == project.content()
 
-    count = 25 if soak else 5
+    count = 25 if soak else 3
     stopped = 0
     for number in range(count):
         process = start(project, "restore", "db", backup, "--confirm", "test")
