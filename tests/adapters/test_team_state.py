@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -15,10 +19,12 @@ from opsctl.adapters.team_journal import TeamJournal
 from opsctl.adapters.team_leases import TeamLeases
 from opsctl.adapters.team_schema import schema_sql
 from opsctl.adapters.team_server import TeamServer
+from opsctl.core.action import Command
 from opsctl.core.errors import OpsError
 from opsctl.core.journal import audit
 from opsctl.core.lease import Fence
-from opsctl.core.state_place import TeamState
+from opsctl.core.plan import Irreversible, Plan, Step, plan_to_json
+from opsctl.core.state_place import TEAM_SCHEMA, TeamState
 from team.world import login
 
 
@@ -322,3 +328,199 @@ def test_an_owner_who_is_no_superuser_prepares_it(database_url: str) -> None:
 
     assert TeamJournal(operator).runs() == ("r",)
     operator.close()
+
+
+SCHEMAS = {3: "f5e6b19eb32f98c7"}
+"""SHA-256 of what each version makes, comments left out, its first 16 digits."""
+OLDER = Path(__file__).with_name("team_schema_2.sql")
+CHANGE = Plan(
+    "rollback db", "prod", True, "Roll back \udcff\u0000",
+    (Step("a", "A", "idempotent", Command(("true",)), undo=Irreversible("it is a test")),),
+)  # fmt: skip
+LOOK = Plan("backup create", "prod", True, "Look", (Step("b", "B", "idempotent", Command(("x",))),))
+
+
+def test_whoever_changes_the_tables_raises_their_version() -> None:
+    """Another opsctl tells by the version alone that what it needs is there."""
+    bare = " ".join(re.sub(r"--[^\n]*", "", schema_sql()).split())
+
+    assert SCHEMAS[TEAM_SCHEMA] == hashlib.sha256(bare.encode()).hexdigest()[:16]
+
+
+def test_a_state_of_another_version_is_refused_with_what_to_do(
+    server: TeamServer, database_url: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        for version, code, hint in (
+            (TEAM_SCHEMA - 1, "state-too-old", "opsctl state prepare"),
+            (TEAM_SCHEMA + 1, "state-too-new", "pip install --upgrade opsctl"),
+        ):
+            owner.execute("UPDATE opsctl.opsctl_schema SET version = %s", (version,))
+            for _ in range(2):
+                with pytest.raises(OpsError) as caught:
+                    TeamJournal(server).append("r", "planned", step=None, actor="a", data={})
+                assert (caught.value.code, int(caught.value.exit)) == (code, 3)
+            assert hint in caught.value.hint
+            assert f"has version {version}" in caught.value.why
+        with pytest.raises(psycopg.Error, match="it has version 4; this opsctl knows 3") as newer:
+            owner.execute(schema_sql().encode())
+        assert newer.value.sqlstate == "OC003"
+        owner.execute("UPDATE opsctl.opsctl_schema SET version = %s", (TEAM_SCHEMA,))
+
+    assert TeamJournal(server).events() == ()
+
+
+def test_an_older_state_is_brought_up_to_date_while_others_write(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute(OLDER.read_bytes())
+        append = "SELECT opsctl.append_event(%s, NULL, NULL, 'r', NULL, 'started', 'a', '{}')"
+        owner.execute(append, ("before",))
+        go_on = threading.Event()
+
+        def write(name: int) -> int:
+            """Write as an older opsctl does, which looks at no version."""
+            count = 0
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                while not go_on.is_set() or count < 10:
+                    connection.execute(append, (f"{name}-{count}",))
+                    count += 1
+            return count
+
+        with ThreadPoolExecutor(5) as pool:
+            writers = [pool.submit(write, name) for name in range(2)]
+            time.sleep(0.2)
+            try:
+                for done in [pool.submit(prepare, database_url) for _ in range(3)]:
+                    done.result(timeout=60)
+            finally:
+                go_on.set()
+            written = 1 + sum(each.result(timeout=60) for each in writers)
+
+    server = TeamServer(TeamState(database_url))
+    journal = TeamJournal(server)
+    found = audit(journal.rows(), last_seq=journal.last_seq())
+    server.close()
+    assert (found.rows, found.broken_seq) == (written, None)
+
+
+def plan_of(journal: TeamJournal, run: str, plan: Plan, actor: str = "ann@laptop") -> None:
+    data = {"plan": plan_to_json(plan), "sha256": plan.hash}
+    journal.append(run, "planned", step=None, actor=actor, data=data)
+
+
+def begin(journal: TeamJournal, run: str) -> str:
+    """Write the intent of a run's first step, as a program does that asks for no approval."""
+    try:
+        journal.append(run, "started", step="a", actor="ann@laptop", data={})
+    except OpsError as error:
+        refused = (error.code, int(error.exit), error.hint)
+        if refused != ("not-approved", 5, f"another person runs: opsctl runs approve {run}"):
+            raise
+        return error.why
+    return "begun"
+
+
+def test_the_server_begins_no_change_that_others_did_not_approve(
+    server: TeamServer, database_url: str
+) -> None:
+    people = {
+        name: TeamJournal(TeamServer(TeamState(login(database_url, f"team_{name}",
+                                                     "opsctl_operator"))))
+        for name in ("ann", "bob", "eve")
+    }  # fmt: skip
+    ann = people["ann"]
+    server.rows("SELECT opsctl.set_approvals('prod', 2)")
+
+    def approve(who: str, run: str, actor: str, **data: Any) -> None:
+        given = {"how": "runs approve", "plan_hash": CHANGE.hash, **data}
+        people[who].append(run, "approved", step=None, actor=actor, data=given)
+
+    assert ann.approvals_demanded("prod") == 2
+    plan_of(ann, "one", CHANGE)
+    ann.append("one", "approved", step=None, actor="ann@laptop", data={"how": "--yes"})
+    assert begin(ann, "one") == "0 of 2 approvals by others than ann@laptop"
+    approve("ann", "one", "bob@desk")
+    approve("bob", "one", "ann@laptop")
+    approve("bob", "one", "bob@desk", plan_hash="0" * 64)
+    approve("bob", "one", "bob@desk", how="--yes")
+    assert begin(ann, "one") == "0 of 2 approvals by others than ann@laptop"
+    approve("bob", "one", "bob@desk")
+    approve("bob", "one", "bob@elsewhere")
+    assert begin(ann, "one") == "1 of 2 approvals by others than ann@laptop"
+    approve("eve", "one", "eve@desk")
+    assert begin(ann, "one") == "begun"
+    # What has begun may be finished, whatever is demanded later.
+    server.rows("SELECT opsctl.set_approvals('prod', 5)")
+    assert begin(ann, "one") == "begun"
+    plan_of(ann, "look", LOOK)
+    assert begin(ann, "look") == "begun"
+    assert begin(ann, "unplanned") == "begun"
+    server.rows("SELECT opsctl.set_approvals('*', 1)")
+    assert begin(ann, "unplanned too") == "0 of 1 approvals by others than whoever planned it"
+    plan_of(ann, "elsewhere", replace_environment("staging"))
+    assert begin(ann, "elsewhere") == "0 of 1 approvals by others than ann@laptop"
+    server.rows("SELECT opsctl.set_approvals('staging', 0)")
+    assert begin(ann, "elsewhere") == "begun"
+    for journal in people.values():
+        journal.close()
+
+
+def replace_environment(name: str) -> Plan:
+    return Plan(CHANGE.command, name, True, CHANGE.title, CHANGE.steps)
+
+
+def test_an_approval_on_the_server_holds_for_four_hours(
+    server: TeamServer, database_url: str
+) -> None:
+    ann = TeamJournal(TeamServer(TeamState(login(database_url, "team_ann", "opsctl_operator"))))
+    bob = TeamJournal(TeamServer(TeamState(login(database_url, "team_bob", "opsctl_operator"))))
+    server.rows("SELECT opsctl.set_approvals('prod', 1)")
+    told = []
+    for run, age in (("old", "4 hours 1 minute"), ("fresh", "3 hours 59 minutes")):
+        plan_of(ann, run, CHANGE)
+        bob.append(run, "approved", step=None, actor="bob@desk",
+                   data={"how": "runs approve", "plan_hash": CHANGE.hash})  # fmt: skip
+        with psycopg.connect(database_url, autocommit=True) as owner:
+            owner.execute("ALTER TABLE opsctl.event DISABLE TRIGGER ALL")
+            owner.execute(
+                "UPDATE opsctl.event SET at = to_char((clock_timestamp() - %s::interval) "
+                "AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"+00:00\"') "
+                "WHERE run = %s AND kind = 'approved'",
+                (age, run),
+            )
+        told.append(begin(ann, run))
+    ann.close()
+    bob.close()
+
+    assert told == ["0 of 1 approvals by others than ann@laptop", "begun"]
+
+
+def test_who_carries_plans_out_does_not_say_who_approves_them(
+    server: TeamServer, database_url: str
+) -> None:
+    operator = login(database_url, "team_ann", "opsctl_operator")
+    keeper = login(database_url, "team_cara", "opsctl_keeper")
+    statements = (
+        "SELECT opsctl.set_approvals('prod', 0)",
+        "INSERT INTO opsctl.approval_rule (environment, approvals, set_at, db_user) "
+        "VALUES ('prod', 0, now(), 'x')",
+        "DELETE FROM opsctl.approval_rule",
+        "SET SESSION AUTHORIZATION postgres",
+    )
+    with psycopg.connect(keeper, autocommit=True) as cara:
+        cara.execute("SELECT opsctl.set_approvals('prod', 1)")
+        for statement in (*statements[1:], "SELECT opsctl.append_event('','',0,'','','','','')"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                cara.execute(statement.encode())
+    with psycopg.connect(operator, autocommit=True) as ann:
+        for statement in statements:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                ann.execute(statement.encode())
+    for statement in ("UPDATE opsctl.approval_rule SET approvals = 0", statements[2]):
+        with pytest.raises(OpsError) as caught:
+            server.rows(statement + " RETURNING 1")
+        assert "append-only" in caught.value.why
+
+    assert server.rows("SELECT environment, approvals, db_user FROM opsctl.approval_rule") == [
+        ("prod", 1, "team_cara")
+    ]

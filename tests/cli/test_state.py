@@ -14,10 +14,12 @@ import pytest
 from opsctl.adapters.health_history import HealthHistory
 from opsctl.adapters.incidents import IncidentEvent, IncidentStore
 from opsctl.adapters.maintenance_windows import Window, WindowStore
+from opsctl.adapters.scratch import ScratchServer
 from opsctl.cli.root import run
 from opsctl.cli.state_seam import open_journal, open_locks
 from opsctl.core.sample import Sample
 from opsctl.core.state_place import StatePlace, TeamState
+from team.world import login
 
 DAY_S = 86400.0
 
@@ -238,3 +240,74 @@ def test_a_password_in_the_settings_is_refused_and_not_repeated(door: Door, stat
 
     assert code == 2
     assert word not in json.dumps(document)
+
+
+def test_approvals_are_demanded_by_a_keeper_and_shown(
+    door: Door, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, document = door("state", "approvals", "1", "--env", "prod")
+    assert (code, document["error"]["code"]) == (2, "not-shared")
+    door.settle("env:TEAM_STATE")
+    assert door("state", "prepare")[0] == 0
+    operator = login(database_url, "door_ann", "opsctl_operator")
+    keeper = login(database_url, "door_cara", "opsctl_keeper")
+    monkeypatch.setenv("TEAM_STATE", operator)
+    code, document = door("state", "approvals", "1", "--env", "prod")
+    assert (code, document["error"]["code"]) == (3, "not-keeper")
+    assert "opsctl_keeper" in document["error"]["hint"]
+
+    monkeypatch.setenv("TEAM_STATE", keeper)
+    assert door("state", "approvals", "2", "--env", "prod")[0] == 0
+    assert door("state", "approvals", "0", "--env", "staging")[0] == 0
+    assert door("state", "approvals", "3", "--elsewhere")[0] == 0
+    code, document = door("state", "approvals", "1", "--env", "prod")
+    assert (code, document["data"]["before"]) == (0, 2)
+    code, document = door("state", "approvals", "1", "--env", "prod", "--dry-run")
+    assert (code, document["error"]["code"]) == (2, "no-dry-run")
+
+    demanded = {"*": 3, "prod": 1, "staging": 0}
+    for url, role, may_say in ((operator, "operator", False), (keeper, "none", True)):
+        monkeypatch.setenv("TEAM_STATE", url)
+        shown = door("state", "show")[1]["data"]
+        assert (shown["approvals"], shown["role"], shown["keeper"]) == (demanded, role, may_say)
+    assert "all others" in door.text("state", "show")[1]
+
+
+def test_what_is_demanded_moves_to_another_postgresql_and_is_said_to_be_lost_in_a_file(
+    door: Door, postgres: ScratchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER_STATE", postgres.create_database())
+    door.settle("env:TEAM_STATE")
+    assert door("state", "prepare")[0] == 0
+    assert door("state", "approvals", "2", "--env", "prod")[0] == 0
+
+    assert door("state", "migrate", "--to", "env:OTHER_STATE")[0] == 0
+    code, document = door("state", "migrate", "--to", "file.db")
+
+    assert (code, document["data"]["approvals_lost"]) == (0, {"prod": 2})
+    door.settle("env:OTHER_STATE")
+    assert door("state", "show")[1]["data"]["approvals"] == {"prod": 2}
+
+
+def test_a_newer_state_is_left_alone_and_an_older_one_prepared(
+    door: Door, database_url: str
+) -> None:
+    door.settle("env:TEAM_STATE")
+    assert door("state", "prepare")[0] == 0
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute("UPDATE opsctl.opsctl_schema SET version = 4")
+        for words in (
+            ("runs", "list"),
+            ("state", "prepare"),
+            ("incident", "list", "--env", "prod"),
+        ):
+            code, document = door(*words)
+            assert (code, document["error"]["code"]) == (3, "state-too-new"), words
+            assert document["error"]["why"] == "it has version 4; this opsctl knows 3"
+        owner.execute("UPDATE opsctl.opsctl_schema SET version = 2")
+    code, document = door("runs", "list")
+    assert (code, document["error"]["code"]) == (3, "state-too-old")
+
+    assert door("state", "prepare")[0] == 0
+
+    assert door("runs", "list")[0] == 0

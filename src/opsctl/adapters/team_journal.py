@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from opsctl.adapters.team_server import LeaseLost, TeamServer
+from opsctl.adapters.team_server import LeaseLost, NotApproved, TeamServer
+from opsctl.core.approval import not_approved
 from opsctl.core.journal import KINDS, Event, Row
 from opsctl.core.lease import Fence, lease_lost
 
@@ -37,7 +38,8 @@ class TeamJournal:
     ) -> None:
         """Write one event, once; it is on disk when this returns.
 
-        Raises OpsError `lease-lost` where the fence is no longer the environment's.
+        Raises OpsError `lease-lost` where the fence is no longer the environment's, and
+        `not-approved` for the first step of a run that others must approve.
         """
         if kind not in KINDS:
             raise ValueError(f"unknown kind of event: {kind}")
@@ -51,6 +53,8 @@ class TeamJournal:
         except LeaseLost:
             environment = fence.environment if fence else ""
             raise lease_lost(environment, "somebody else took it over, or freed it") from None
+        except NotApproved as error:
+            raise not_approved(run, str(error)) from None
 
     def events(self, run: str | None = None) -> tuple[Event, ...]:
         """Return the events of one run, or of all, in order."""
@@ -77,6 +81,11 @@ class TeamJournal:
     def user(self) -> str | None:
         """Return the database user, as the server knows him."""
         return str(self._server.rows("SELECT session_user::text")[0][0])
+
+    def approvals_demanded(self, environment: str) -> int:
+        """Return how many others approve a change of an environment, by the team's rule."""
+        sql = "SELECT opsctl.approvals_demanded(%s)"
+        return int(self._server.rows(sql, (environment,))[0][0])
 
     def _rows(self, run: str | None) -> tuple[Row, ...]:
         where, values = ("", ()) if run is None else ("WHERE run = %s", (run,))

@@ -12,9 +12,7 @@ from opsctl.adapters import (
     maintenance_events,
     maintenance_windows,
 )
-
-VERSION = 2
-"""As in the state file, which has the same tables."""
+from opsctl.core.state_place import TEAM_SCHEMA
 
 _TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
 _OTHERS = (
@@ -30,7 +28,10 @@ _ONLY_ADDED = ("incident_event", "maintenance_event")
 
 
 def schema_sql() -> str:
-    """Return the statements that make schema, tables, functions, roles and grants."""
+    """Return the statements that make schema, tables, functions, roles and grants.
+
+    They are for one transaction. A state of a newer opsctl is left as it is: SQLSTATE OC003.
+    """
     sql = (importlib.resources.files("opsctl.adapters") / "team_schema.sql").read_text("utf-8")
     tables = "".join(f"{_in_postgres(statement)};\n" for statement in _OTHERS)
     grants = "".join(
@@ -38,7 +39,8 @@ def schema_sql() -> str:
         f"ON opsctl.{name} TO opsctl_operator;\n"
         for name in room_tables()
     )
-    return sql.replace("-- TABLES\n", "-- What the rooms keep.\n" + tables + grants)
+    sql = sql.replace("-- TABLES\n", "-- What the rooms keep.\n" + tables + grants)
+    return sql.replace("SCHEMA_VERSION", str(TEAM_SCHEMA))
 
 
 def room_tables() -> tuple[str, ...]:

@@ -1,10 +1,28 @@
--- The state of a team: journal, leases, history, windows. Safe to run again; see opsctl state schema.
+-- The state of a team: journal, leases, history, windows. Safe to run again, also while others
+-- write; it brings an older one up to date, and refuses a newer one. See opsctl state schema.
 --
--- Two roles own what people may do. Give one of them to each person's own login role:
+-- Three roles own what people may do. Give one of them to each person's own login role:
 --   GRANT opsctl_operator TO ann;   carries plans out: appends to the journal, takes leases
 --   GRANT opsctl_reader TO bob;     reads all of it, and writes nothing
+--   GRANT opsctl_keeper TO cara;    says how many others approve a change, and reads
 -- Nobody may change or remove a row of the journal: operators reach it by functions alone, and
 -- triggers turn away the owner, too.
+
+-- One at a time, and no room's table is written meanwhile.
+SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('opsctl state'));
+
+DO $$
+BEGIN
+  IF to_regclass('opsctl.opsctl_schema') IS NOT NULL THEN
+    IF (SELECT max(version) FROM opsctl.opsctl_schema) > SCHEMA_VERSION THEN
+      RAISE EXCEPTION 'it has version %; this opsctl knows SCHEMA_VERSION',
+        (SELECT max(version) FROM opsctl.opsctl_schema) USING ERRCODE = 'OC003';
+    END IF;
+    -- In the order in which the journal's writers take them, and at once: one lock made stronger
+    -- than another holds is a deadlock.
+    LOCK TABLE opsctl.journal_head, opsctl.event IN ACCESS EXCLUSIVE MODE;
+  END IF;
+END $$;
 
 CREATE SCHEMA IF NOT EXISTS opsctl;
 
@@ -16,11 +34,15 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'opsctl_operator') THEN
     CREATE ROLE opsctl_operator NOLOGIN;
   END IF;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'opsctl_keeper') THEN
+    CREATE ROLE opsctl_keeper NOLOGIN;
+  END IF;
 END $$;
 
 CREATE TABLE IF NOT EXISTS opsctl.opsctl_schema (version integer NOT NULL);
 INSERT INTO opsctl.opsctl_schema
-  SELECT 2 WHERE NOT EXISTS (SELECT FROM opsctl.opsctl_schema);
+  SELECT SCHEMA_VERSION WHERE NOT EXISTS (SELECT FROM opsctl.opsctl_schema);
+UPDATE opsctl.opsctl_schema SET version = SCHEMA_VERSION WHERE version < SCHEMA_VERSION;
 
 -- The journal. `id` is the writer's own, so that a write whose answer was lost is not repeated.
 CREATE TABLE IF NOT EXISTS opsctl.event (
@@ -41,14 +63,84 @@ CREATE TABLE IF NOT EXISTS opsctl.lease (
   db_user text NOT NULL, pid integer NOT NULL, run text NOT NULL, command text NOT NULL,
   since timestamptz NOT NULL, beat_at timestamptz NOT NULL, expires_at timestamptz NOT NULL);
 
+-- How many others approve a change: an environment's last row holds, else the last of '*'.
+-- It binds whatever somebody's own settings say; those can only ask for more.
+CREATE TABLE IF NOT EXISTS opsctl.approval_rule (
+  seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, environment text NOT NULL,
+  approvals integer NOT NULL CHECK (approvals BETWEEN 0 AND 5),
+  set_at timestamptz NOT NULL, db_user text NOT NULL);
+
 CREATE OR REPLACE FUNCTION opsctl.append_only() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  RAISE EXCEPTION 'the journal is append-only';
+  RAISE EXCEPTION '% is append-only', TG_TABLE_NAME;
 END $$;
 DROP TRIGGER IF EXISTS event_append_only ON opsctl.event;
 CREATE TRIGGER event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON opsctl.event
   FOR EACH STATEMENT EXECUTE FUNCTION opsctl.append_only();
+DROP TRIGGER IF EXISTS approval_rule_append_only ON opsctl.approval_rule;
+CREATE TRIGGER approval_rule_append_only
+  BEFORE UPDATE OR DELETE OR TRUNCATE ON opsctl.approval_rule
+  FOR EACH STATEMENT EXECUTE FUNCTION opsctl.append_only();
+
+CREATE OR REPLACE FUNCTION opsctl.set_approvals(p_environment text, p_approvals integer)
+RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO opsctl.approval_rule (environment, approvals, set_at, db_user)
+    VALUES (p_environment, p_approvals, clock_timestamp(), session_user)
+$$;
+
+CREATE OR REPLACE FUNCTION opsctl.approvals_demanded(p_environment text) RETURNS integer
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(
+    (SELECT approvals FROM opsctl.approval_rule WHERE environment = p_environment
+      ORDER BY seq DESC LIMIT 1),
+    (SELECT approvals FROM opsctl.approval_rule WHERE environment = '*'
+      ORDER BY seq DESC LIMIT 1),
+    0)
+$$;
+
+-- JSON whose text PostgreSQL can hold: it knows no NUL, and no half of a pair of surrogates.
+CREATE OR REPLACE FUNCTION opsctl.as_json(written text) RETURNS json
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT regexp_replace(written, '\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '\\ufffd', 'g')::json
+$$;
+
+-- The same rule as opsctl.core.approval, where nobody's own copy of the program decides: a
+-- change begins when enough others, told apart by database user and name, approved exactly it.
+CREATE OR REPLACE FUNCTION opsctl.refuse_unapproved(p_run text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  author record;
+  plan json;
+  needed integer;
+  given integer;
+BEGIN
+  -- A run that has begun may be finished.
+  PERFORM 1 FROM opsctl.event WHERE run = p_run AND kind = 'started';
+  IF FOUND OR NOT EXISTS (SELECT FROM opsctl.approval_rule WHERE approvals > 0) THEN
+    RETURN;
+  END IF;
+  SELECT actor, db_user, opsctl.as_json(data) AS data INTO author
+    FROM opsctl.event WHERE run = p_run AND kind = 'planned' ORDER BY seq LIMIT 1;
+  plan := author.data->'plan';
+  needed := opsctl.approvals_demanded(coalesce(plan->>'environment', ''));
+  IF needed = 0 OR NOT coalesce((
+    SELECT bool_or(step->>'action' IS NOT NULL AND step->>'undo' IS NOT NULL)
+      FROM json_array_elements(plan->'steps') AS step), true) THEN
+    RETURN;
+  END IF;
+  SELECT count(DISTINCT db_user) INTO given FROM opsctl.event
+    WHERE run = p_run AND kind = 'approved'
+      AND opsctl.as_json(data)->>'how' = 'runs approve'
+      AND opsctl.as_json(data)->>'plan_hash' = author.data->>'sha256'
+      AND db_user <> author.db_user AND actor <> author.actor
+      AND at::timestamptz >= clock_timestamp() - interval '4 hours';
+  IF given < needed THEN
+    RAISE EXCEPTION '% of % approvals by others than %', given, needed,
+      coalesce(author.actor, 'whoever planned it') USING ERRCODE = 'OC002';
+  END IF;
+END $$;
 
 -- A field with its length before it, as opsctl.core.journal has it.
 CREATE OR REPLACE FUNCTION opsctl.with_length(field text) RETURNS bytea
@@ -79,6 +171,9 @@ BEGIN
   SELECT seq INTO known FROM opsctl.event WHERE id = p_id;
   IF FOUND THEN
     RETURN known;
+  END IF;
+  IF p_kind = 'started' THEN
+    PERFORM opsctl.refuse_unapproved(p_run);
   END IF;
   now_text := to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"+00:00"');
   new_hash := encode(sha256(
@@ -146,6 +241,10 @@ $$;
 -- TABLES
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA opsctl FROM PUBLIC;
-GRANT USAGE ON SCHEMA opsctl TO opsctl_reader, opsctl_operator;
-GRANT SELECT ON ALL TABLES IN SCHEMA opsctl TO opsctl_reader, opsctl_operator;
+GRANT USAGE ON SCHEMA opsctl TO opsctl_reader, opsctl_operator, opsctl_keeper;
+GRANT SELECT ON ALL TABLES IN SCHEMA opsctl TO opsctl_reader, opsctl_operator, opsctl_keeper;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA opsctl TO opsctl_operator;
+GRANT EXECUTE ON FUNCTION opsctl.approvals_demanded(text) TO opsctl_reader, opsctl_keeper;
+-- Who carries plans out does not say who approves them.
+REVOKE EXECUTE ON FUNCTION opsctl.set_approvals(text, integer) FROM opsctl_operator;
+GRANT EXECUTE ON FUNCTION opsctl.set_approvals(text, integer) TO opsctl_keeper;

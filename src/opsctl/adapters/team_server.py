@@ -19,7 +19,7 @@ from psycopg import conninfo
 from opsctl.adapters.postgres import unreachable
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.secrets import resolve_secret
-from opsctl.core.state_place import TeamState
+from opsctl.core.state_place import TEAM_SCHEMA, TeamState
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ _CONNECT_S = 5
 _SILENCE_MS = 10_000
 """After so long without a sign of the other side the connection is given up."""
 _PAUSE_S = 0.2
-_LEASE_LOST = "OC001"
+_LEASE_LOST, _NOT_APPROVED, _TOO_NEW = "OC001", "OC002", "OC003"
 _NOT_THERE = ("42P01", "3F000", "42883")
 """undefined_table, invalid_schema_name, undefined_function."""
 _PASSING = ("40001", "40P01", "53300", "55P03")
@@ -44,16 +44,24 @@ class LeaseLost(Exception):
     """The fence that a write carried is no longer the environment's."""
 
 
+class NotApproved(Exception):
+    """The run must be approved by others before its first step; says by how many it was."""
+
+
 class TeamServer:
     """One connection, opened when it is needed, and again when it was lost.
 
-    Raises OpsError `state-unreachable`, `state-not-prepared`, `state-forbidden` or
-    `state-unusable` (exit 3), `state-not-postgresql` (exit 2).
+    Raises OpsError `state-unreachable`, `state-not-prepared`, `state-too-old`, `state-too-new`,
+    `state-forbidden` or `state-unusable` (exit 3), `state-not-postgresql` (exit 2). The version
+    of what is there is looked at with each connection, unless it is `to_prepare`.
     """
 
-    def __init__(self, place: TeamState, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, place: TeamState, *, patience_s: float = PATIENCE_S, to_prepare: bool = False
+    ) -> None:
         self.place = place
         self._patience_s = patience_s
+        self._to_prepare = to_prepare
         self._connection: Connection | None = None
         self._reached = False
         self._mutex = threading.Lock()
@@ -126,9 +134,30 @@ class TeamServer:
             keepalives_count=2,
         )
         connection.prepare_threshold = None
+        if not self._to_prepare:
+            try:
+                self._refuse_other_version(connection)
+            except BaseException:
+                connection.close()
+                raise
         self._connection = connection
         self._reached = True
         return connection
+
+    def _refuse_other_version(self, connection: Connection) -> None:
+        row = connection.execute(b"SELECT max(version) FROM opsctl.opsctl_schema").fetchone()
+        found = row[0] if row is not None and row[0] is not None else 0
+        if found > TEAM_SCHEMA:
+            raise _too_new(f"it has version {found}; this opsctl knows {TEAM_SCHEMA}")
+        if found < TEAM_SCHEMA:
+            raise OpsError(
+                "The team's state was prepared by an older opsctl",
+                why=f"it has version {found}; this opsctl needs {TEAM_SCHEMA}",
+                hint="as the owner of the database, when everybody has this opsctl: "
+                "opsctl state prepare; it keeps what is there. Older ones are refused from then on",
+                code="state-too-old",
+                exit=Exit.UNKNOWN,
+            )
 
     def _address(self) -> str:
         reference = self.place.reference
@@ -151,12 +180,16 @@ class TeamServer:
         state = error.sqlstate
         if state == _LEASE_LOST:
             return LeaseLost()
+        if state == _NOT_APPROVED:
+            return NotApproved(error.diag.message_primary or "")
+        if state == _TOO_NEW:
+            return _too_new(error.diag.message_primary or "")
         if state is None or state.startswith(("08", "57P", "28", "3D", "53")):
             return self._not_reached(error)
         if state in _NOT_THERE:
             return OpsError(
                 "The team's state is not prepared",
-                why=f"the database of {self.place} has no tables of opsctl, or older ones",
+                why=f"the database of {self.place} has no tables of opsctl",
                 hint="as the owner of the database: opsctl state prepare (or: opsctl state schema)",
                 code="state-not-prepared",
                 exit=Exit.UNKNOWN,
@@ -198,6 +231,16 @@ class TeamServer:
             code="state-unreachable",
             exit=Exit.UNKNOWN,
         )
+
+
+def _too_new(why: str) -> OpsError:
+    return OpsError(
+        "The team's state was prepared by a newer opsctl",
+        why=why,
+        hint="upgrade opsctl on this machine: pip install --upgrade opsctl",
+        code="state-too-new",
+        exit=Exit.UNKNOWN,
+    )
 
 
 def _is_passing(error: psycopg.Error) -> bool:

@@ -166,7 +166,7 @@ ROOMS = (
         "state",
         "Show, prepare and move the record, a file or a team's PostgreSQL.",
         "opsctl.cli.state",
-        acts=("prepare", "migrate"),
+        acts=("prepare", "migrate", "approvals"),
     ),
     Room(
         "config",

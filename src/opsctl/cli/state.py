@@ -27,7 +27,7 @@ def schema() -> Report:
     """Print the SQL of a team's state: tables, functions, roles and grants."""
     from opsctl.adapters.team_schema import room_tables, schema_sql
 
-    sql = schema_sql()
+    sql = f"BEGIN;\n{schema_sql()}COMMIT;\n"
     return Report(
         command="state schema",
         title="The SQL of a team's state",
@@ -38,10 +38,34 @@ def schema() -> Report:
 
 @app.command()
 def prepare(call: Call) -> Report:
-    """Make the tables and roles of a team's state, as the database's owner; twice is harmless."""
+    """Make the tables and roles of a team's state, or bring older ones up to date.
+
+    As the database's owner; twice is harmless, and what is there is kept.
+    """
     from opsctl.cli.state_report import prepare_state
 
     return prepare_state(call.state)
+
+
+@app.command()
+def approvals(
+    call: Call,
+    others: Annotated[
+        int,
+        typer.Argument(metavar="N", min=0, max=5, help="How many others approve a change."),
+    ],
+    elsewhere: Annotated[
+        bool,
+        typer.Option("--elsewhere", help="For every environment without a number of its own."),
+    ] = False,
+) -> Report:
+    """Demand in the team's state that others approve changes; for opsctl_keeper alone.
+
+    It binds everybody: their settings can ask for more approvals, not for fewer.
+    """
+    from opsctl.cli.state_rules import demand_approvals
+
+    return demand_approvals(call.state, "*" if elsewhere else call.name, others)
 
 
 @app.command()

@@ -49,9 +49,12 @@ def move_state(call: Call, to: str) -> Report:
                 "opsctl runs audit",
                 "journal-broken",
             )
+        rules = _rules(source)
         _make_ready(target)
         _make_ready_to_read(source)
         sums = _copy(source, target, found)
+        _keep_rules(rules, target)
+    lost = {} if isinstance(target, TeamState) else rules
     return Report(
         command="state migrate",
         title=f"The state was copied to {target}, and is the same there",
@@ -69,13 +72,35 @@ def move_state(call: Call, to: str) -> Report:
         notes=(
             f"Now set in the settings: state: {to}",
             f"{source} is as it was; runs that are begun with it are not seen there.",
+            *(("No approvals are demanded there: nobody else could give them in a file.",)
+              if lost else ()),
         ),
         data={
             "from": str(source),
             "to": str(target),
+            "approvals_lost": lost,
             "tables": {name: {"rows": c, "sha256": d} for name, (c, d) in sums.items()},
         },
     )  # fmt: skip
+
+
+def _rules(source: StatePlace) -> dict[str, int]:
+    """Return how many approvals are demanded; a file demands none."""
+    if not isinstance(source, TeamState):
+        return {}
+    from opsctl.adapters.team_server import TeamServer
+    from opsctl.cli.state_rules import read_rules
+
+    return read_rules(TeamServer(source))
+
+
+def _keep_rules(rules: dict[str, int], target: StatePlace) -> None:
+    """Demand in another team's state what was demanded here; who moves it is its owner."""
+    if isinstance(target, TeamState):
+        from opsctl.cli.state_rules import demand_approvals
+
+        for environment, others in rules.items():
+            demand_approvals(target, environment, others)
 
 
 def _target(call: Call, to: str) -> StatePlace:

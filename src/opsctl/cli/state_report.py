@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def show_state(place: StatePlace) -> Report:
     """Return what is kept at a place: tables and rows, the journal's chain, and holders."""
+    from opsctl.cli.state_rules import ELSEWHERE
     from opsctl.cli.state_seam import open_journal
 
     journal = open_journal(place)
@@ -42,6 +43,14 @@ def show_state(place: StatePlace) -> Report:
     if isinstance(place, TeamState):
         about = _team(place)
         data.update(about)
+        if about["approvals"]:
+            rows = tuple(
+                ("all others" if name == ELSEWHERE else name, str(others))
+                for name, others in about["approvals"].items()
+            )
+            tables.append(
+                Table("Approvals demanded of a change", ("environment", "by others"), rows)
+            )
         if about["leases"]:
             columns = ("environment", "held by", "database user", "run", "command", "ends in")
             tables.append(Table("Leases", columns, tuple(
@@ -60,7 +69,11 @@ def show_state(place: StatePlace) -> Report:
 
 
 def prepare_state(place: StatePlace) -> Report:
-    """Make tables, functions and roles of a team's state; raises OpsError `not-shared` (exit 2)."""
+    """Make tables, functions and roles of a team's state, or bring older ones up to date.
+
+    In one transaction: others write before it or after it. Raises OpsError `not-shared`
+    (exit 2), `state-too-new` (exit 3) where a newer opsctl prepared it.
+    """
     if not isinstance(place, TeamState):
         raise OpsError(
             "There was nothing to prepare",
@@ -71,14 +84,17 @@ def prepare_state(place: StatePlace) -> Report:
     from opsctl.adapters.team_schema import room_tables, schema_sql
     from opsctl.adapters.team_server import TeamServer
 
-    with TeamServer(place).transaction() as connection:
+    with TeamServer(place, to_prepare=True).transaction() as connection:
+        # Who reads for long would have everybody wait who comes after this.
+        connection.execute("SET LOCAL lock_timeout = '10s'")
         connection.execute(schema_sql().encode())
     return Report(
         command="state prepare",
         title="The team's state is prepared",
         notes=(
-            "GRANT opsctl_operator TO each role that carries plans out, and opsctl_reader to "
-            "those that read; a state file is moved by: opsctl state migrate",
+            "GRANT opsctl_operator TO each role that carries plans out, opsctl_reader to those "
+            "that read, opsctl_keeper to who says how many approve a change (opsctl state "
+            "approvals); a state file is moved by: opsctl state migrate",
         ),
         data={"place": str(place), "tables": ["event", "lease", *room_tables()]},
     )
@@ -101,12 +117,14 @@ def _counts(place: StatePlace) -> dict[str, int]:
 
 def _team(place: TeamState) -> dict[str, Any]:
     from opsctl.adapters.team_server import TeamServer
+    from opsctl.cli.state_rules import read_rules
 
     server = TeamServer(place)
     user, version, *may = server.rows(
         "SELECT session_user::text, current_setting('server_version'), "
         "has_function_privilege('opsctl.end_lease(text, text, bigint)', 'EXECUTE'), "
-        "pg_has_role(session_user, 'opsctl_reader', 'MEMBER')"
+        "pg_has_role(session_user, 'opsctl_reader', 'MEMBER'), "
+        "has_function_privilege('opsctl.set_approvals(text, integer)', 'EXECUTE')"
     )[0]
     leases = server.rows(
         "SELECT environment, actor, db_user, run, command, "
@@ -118,6 +136,8 @@ def _team(place: TeamState) -> dict[str, Any]:
         "user": user,
         "server": version,
         "role": "operator" if may[0] else "reader" if may[1] else "none",
+        "keeper": may[2],
+        "approvals": read_rules(server),
         "leases": [dict(zip(names, lease, strict=True)) for lease in leases],
     }
 

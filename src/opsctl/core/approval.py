@@ -2,7 +2,8 @@
 
 An approval names the plan's SHA-256, is another person's than the one who asked, and expires.
 People are told apart by the database users that the server knows them by: a name that a machine
-gives itself proves nothing.
+gives itself proves nothing. How many it takes is the greater of what the team's state demands,
+which its keepers set, and of the setting `approvals`, which whoever runs a command may edit.
 """
 
 from __future__ import annotations
@@ -75,7 +76,12 @@ def refuse_unapproved(
     why = f"{len(found.approvers)} of {needed} approvals by others than {found.author.actor}"
     if found.expired:
         why += f"; {found.expired} expired after {APPROVAL_S / 3600:g} h"
-    raise OpsError(
+    raise not_approved(run, why)
+
+
+def not_approved(run: str, why: str) -> OpsError:
+    """Return the error for a run that others have not approved yet."""
+    return OpsError(
         "Nothing was changed: the plan is not approved",
         why=why,
         hint=f"another person runs: opsctl runs approve {run}",
@@ -112,7 +118,7 @@ def not_requested(plan: Plan) -> OpsError:
     """Return the error for beginning at once what others must approve."""
     return OpsError(
         "Nothing was changed: the plan is not approved",
-        why=f"changes of {plan.environment} are approved by others (setting approvals)",
+        why=f"changes of {plan.environment} are approved by others: opsctl state show",
         hint=f"ask for it by: opsctl {plan.command} --env {plan.environment}",
         code="not-approved",
         exit=Exit.REFUSED,

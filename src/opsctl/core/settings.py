@@ -436,7 +436,7 @@ class Environment(Model):
         0,
         ge=0,
         le=5,
-        description="How many others approve a change before it begins: opsctl runs approve.",
+        description="How many others approve a change, where a team's state demands fewer.",
     )
     project: str = Field(".", description="The application's directory, beside this file.")
     database: Database | None = Field(None, description="Its PostgreSQL.")

@@ -6,6 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+TEAM_SCHEMA = 3
+"""The version of a team's tables and functions that this opsctl knows: it goes up with every
+change of them. 3 brought the rule for approvals, and looking at the version at all."""
+
 _ADDRESS = re.compile(r"postgres(ql)?://")
 _PASSWORD = re.compile(r"(?<=:)(?!//)[^@]*@")
 _REFERENCE = re.compile(r"(env|file|keyring|cmd):")

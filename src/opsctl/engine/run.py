@@ -121,7 +121,7 @@ class Engine:
         self._person = person
         self._watcher = watcher
         self._approvals = dict(approvals or {})
-        """How many other people approve a change of an environment, where not none."""
+        """How many other people approve a change of an environment by the settings."""
 
     def start(self, plan: Plan, *, approval: Mapping[str, Any]) -> Outcome:
         """Carry out a new plan; `approval` says how it was agreed to.
@@ -138,7 +138,13 @@ class Engine:
 
     def awaits_approval(self, plan: Plan) -> bool:
         """Whether others must approve a plan before it begins."""
-        return bool(self._approvals.get(plan.environment)) and needs_approval(plan)
+        return needs_approval(plan) and self._needed(plan.environment) > 0
+
+    def _needed(self, environment: str) -> int:
+        """Return how many others approve: the settings ask for more than the team, never less."""
+        return max(
+            self._approvals.get(environment, 0), self._journal.approvals_demanded(environment)
+        )
 
     def request(self, plan: Plan, *, approval: Mapping[str, Any]) -> str:
         """Put a plan on record for others to approve, and return its run.
@@ -171,7 +177,7 @@ class Engine:
         run = self.full_id(run)
         plan = self.plan_of(run)
         if self.awaits_approval(plan):
-            needed = self._approvals[plan.environment]
+            needed = self._needed(plan.environment)
             refuse_unapproved(run, self.events(run), plan, now=self._journal.now(), needed=needed)
 
     def has_begun(self, run: str) -> bool:

@@ -175,3 +175,23 @@ def test_a_change_that_needs_approval_waits_for_another_person(team: Team) -> No
         team.ann("runs", "approve", asked["data"]["run"], "--hash", asked["data"]["plan_hash"])[0]
         == 0
     )
+
+
+def test_what_the_team_demands_nobody_switches_off_in_settings_of_his_own(team: Team) -> None:
+    for machine in (team.ann, team.bob):
+        with (machine.root / "opsctl.yaml").open("a") as file:
+            file.write("    approvals: 0\n")
+    team.own("SELECT opsctl.set_approvals('test', 1)")
+    migrated = team.project.content().digest
+
+    code, asked = team.ann("rollback", "db", "--yes")
+
+    assert (code, asked["status"]) == (5, "refused")
+    begun, plan_hash = asked["data"]["run"], asked["data"]["plan_hash"]
+    code, document = team.ann("runs", "resume", begun, "--yes")
+    assert (code, code_of(document)) == (5, "not-approved")
+    assert team.project.content().digest == migrated
+    assert team.bob("runs", "approve", begun, "--hash", plan_hash)[0] == 0
+    code, done = team.ann("runs", "resume", begun, "--yes")
+    assert code == 0, done
+    assert team.project.content().digest == team.project.before.digest
