@@ -127,3 +127,31 @@ def test_names_of_the_formats_cost_no_renderer() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_no_line_ends_in_blanks_in_colour_either(width: int, plan: Plan, report: Report) -> None:
+    quick = Finding("r", "Quick", Status.OK, took_ms=1.0)
+    report = replace(report, findings=(quick, Finding("r", "No time", Status.OK)))
+    for text in (
+        render_plan(plan, "text", width=width, color=True),
+        render_report(report, "text", width=width, color=True, links=True),
+    ):
+        bare = re.sub(r"\x1b\[[\d;]*m|\x1b\]8;[^\x1b]*\x1b\\", "", text)
+
+        assert all(line == line.rstrip() for line in bare.splitlines())
+
+
+def test_short_columns_are_whole_before_long_ones_grow() -> None:
+    row = ("dpl_38f60d4bc7fdd111a167", "was live", "ca7e0535", "a long message of some words")
+    text = render_report(Report("c", "t", tables=(Table("", ("a", "b", "c", "d"), (row,)),)), "text",
+                         width=66)  # fmt: skip
+
+    assert "  dpl_38f60d4bc7fdd111a167  was live  ca7e0535  a long message of\n" in text
+
+
+def test_few_columns_show_a_finding_under_its_word(report: Report) -> None:
+    shown = render_report(report, "text", width=40)
+
+    assert "  ✗ failed  /api/selftest answers 200\n    1.5 s\n    where  app/a,b.ts:3:7\n" in shown
+    assert "  ✓ ok  /api/health answers 200  43 ms\n" in shown

@@ -41,8 +41,8 @@ _DETAIL_LINES = 6
 _WORD_COLUMNS = 40
 """A column narrower than this and than its words makes a table unreadable."""
 _NUMBER = re.compile(r"-|[<>]?\d[\d,.]*( ?(ms|s|%|B|kB|MB|GB|min|h))?")
-_TRAILING = re.compile(r" +((?:\x1b\[[0-9;]*m|\x1b\]8;;\x1b\\)*)$")
-"""Blanks at a line's end, and the codes that end there: what is copied is to be without them."""
+_TRAILING = re.compile(r"(?: |\x1b\[[0-9;]*m|\x1b\]8;;\x1b\\)+$")
+"""Blanks at a line's end, and the codes among them: what is copied is to be without blanks."""
 _NO_LINKS: Mapping[str, str] = {}
 _STYLES = {
     "ok": ("✓", "green", ""),
@@ -144,7 +144,7 @@ def _print(parts: Sequence[RenderableType], *, width: int, color: bool, links: b
     text = out.getvalue()
     text = numbered(text) if links else without_links(text)
     text = text if color else without_color(text)
-    lines = (_TRAILING.sub(r"\1", line.rstrip()) for line in text.split("\n"))
+    lines = (_TRAILING.sub(lambda end: end[0].replace(" ", ""), line) for line in text.split("\n"))
     return inert("\n".join(lines).rstrip("\n") + "\n")
 
 
