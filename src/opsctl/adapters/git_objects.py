@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import IO
 
 from opsctl.core.errors import Exit, OpsError
@@ -139,13 +140,39 @@ def _changes(records: Iterator[bytes]) -> list[Change]:
         record = record.lstrip(b"\n")
         if not record.startswith(b":"):
             continue
-        old_mode, mode, old, new, _ = record[1:].split(b" ")
-        path = os.fsdecode(next(records))
+        try:
+            old_mode, mode, old, new, _ = record[1:].split(b" ")
+            path = os.fsdecode(next(records))
+        except (ValueError, StopIteration):
+            raise _senseless(record) from None
         if mode in (b"160000", b"000000"):
             continue
         old = b"" if old_mode in (b"000000", b"160000") else old
         found.append(Change(path, old, new))
     return found
+
+
+def store_of(directory: str) -> str:
+    """Return what is another where a git directory holds other objects: a hash of their files.
+
+    Packs and loose objects are named by what they hold. Empty where other directories hold some.
+    """
+    objects = os.path.join(directory, "objects")  # noqa: PTH118 - many files, little time
+    elsewhere = os.path.join(objects, "info", "alternates")  # noqa: PTH118
+    if any(name in os.environ for name in _ELSEWHERE) or os.path.exists(elsewhere):  # noqa: PTH110
+        return ""
+    names: list[str] = []
+    try:
+        for folder in sorted(os.listdir(objects)):  # noqa: PTH208
+            if folder == "pack" or len(folder) == 2:
+                inner = sorted(os.listdir(os.path.join(objects, folder)))  # noqa: PTH118, PTH208
+                names += [folder, *(name for name in inner if not name.startswith("tmp_"))]
+    except OSError:
+        return ""
+    return blake2b("/".join(names).encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()
+
+
+_ELSEWHERE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
 
 
 def list_object_ids(folder: str) -> list[bytes]:
@@ -180,8 +207,15 @@ def describe_objects(folder: str, ids: Sequence[bytes]) -> list[Entry]:
 
 def _entry(line: bytes) -> Entry:
     # A broken object is listed as missing, without a size.
-    id_, kind, *size = line.split()
+    parts = line.split()
+    if not 2 <= len(parts) <= 3 or (len(parts) == 3 and not parts[2].isdigit()):
+        raise _senseless(line)
+    id_, kind, *size = parts
     return Entry(id_, _KINDS.get(kind, kind), int(size[0]) if size else 0)
+
+
+def _senseless(line: bytes) -> GitFailed:
+    return GitFailed(f"its answer makes no sense: {line[:80].decode('utf-8', 'replace')!r}")
 
 
 _KINDS = {kind: kind for kind in (b"blob", b"tree", b"commit", b"tag")}
@@ -209,43 +243,36 @@ class Introduced:
 
 
 def introductions(
-    folder: str, commits: Sequence[bytes], wanted: set[bytes], *, merges: bool
+    folder: str, commits: Sequence[bytes], wanted: set[bytes]
 ) -> dict[bytes, Introduced]:
     """Return for each wanted blob the oldest commit, of those given, that brought it in.
 
-    Raises GitFailed. Without `merges` only what differs in commits with one parent is seen,
-    which is a third of the time.
+    Of a merge only what it has from none of its parents counts: the rest came in by them. Raises
+    GitFailed.
     """
-    words = ["log", "--stdin", "--no-walk=unsorted", "--raw", "-z", "--no-abbrev", "--no-renames",
-             "--root", "--format=%x01%H%x02%an%x02%aI%x02%ct"]  # fmt: skip
-    words.append("-m" if merges else "--no-merges")
+    words = ("log", "--stdin", "--no-walk=unsorted", "--raw", "-c", "-z", "--no-abbrev",
+             "--no-renames", "--root", "--format=%x01%H%x02%aI%x02%ct%x02%an")  # fmt: skip
     feed = b"\n".join(commits) + b"\n"
     oldest: dict[bytes, tuple[int, Introduced]] = {}
-    about: tuple[str, str, str, int] = ("", "", "", 0)
+    about = [b"", b"", b"0", b""]
     with _run(folder, *words, feed=feed) as program:
         records = _parts(program.stdout)
         for record in records:
-            head, _, rest = record.lstrip(b"\n").partition(b"\x01")
-            if rest:
-                commit, author, date, when = rest.split(b"\n")[0].split(b"\x02")
-                about = (
-                    commit.decode(),
-                    author.decode("utf-8", "replace"),
-                    date.decode(),
-                    int(when),
-                )
-                record = rest.partition(b"\n")[2]
-            else:
-                record = head
-            if not record.startswith(b":"):
-                continue
-            path = next(records, b"")
-            new = record.split(b" ")[3]
-            if new in wanted:
-                known = oldest.get(new)
-                if known is None or about[3] < known[0]:
-                    found = Introduced(about[0], about[1], about[2], os.fsdecode(path))
-                    oldest[new] = (about[3], found)
+            if record.startswith(b"\x01"):
+                about = record[1:].split(b"\x02", 3)
+            elif record.startswith((b"\n:", b":")):
+                path = next(records, b"")
+                # Modes and ids of each parent, then those of the commit, then a status.
+                new = record.rsplit(b" ", 2)[1]
+                if new in wanted:
+                    when = int(about[2])
+                    known = oldest.get(new)
+                    if known is None or when < known[0]:
+                        commit, date = about[0].decode(), about[1].decode()
+                        author = about[3].decode("utf-8", "replace")
+                        found = Introduced(commit, author, date, os.fsdecode(path))
+                        oldest[new] = (when, found)
+        # Where a commit is broken, git ends there: the objects that it held are told without one.
         program.wait()
     return {id_: found for id_, (_, found) in oldest.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from opsctl.adapters.git_objects import (
     list_objects,
     repository_of,
     staged_changes,
+    store_of,
 )
 from opsctl.adapters.secret_scanner.patterns import Patterns
 from opsctl.adapters.secret_scanner.scanner import Found
@@ -40,29 +41,37 @@ def scan_history(patterns: Patterns, asked: Asked, *, say: Callable[[str], None]
     try:
         directory, shallow = repository_of(folder)
         known = KnownObjects(directory, patterns.identity)
-        ids, new = _listed(folder, known)
+        # Before the objects are listed: what comes meanwhile makes it another store.
+        store = store_of(directory)
+        unchanged = bool(store) and store == known.store
+        ids, new = (frozenset[bytes](), []) if unchanged else _listed(folder, known)
+        count = known.count if unchanged else len(ids)
         wanted = [entry for entry in new if entry.kind != b"tree"]
         if len(wanted) > FEW:
             say(f"reading {len(wanted):,} objects")
         read = read_all(patterns, folder, wanted, jobs=asked.workers)
         fresh = {id_ for id_, _, _ in read.found}
+        commits = [entry.id for entry in new if entry.kind == b"commit"]
         sights = place_sights(
             folder,
-            [*_left(known.sights, ids), *_new_sights(read.found)],
+            [*(known.sights if unchanged else _left(known.sights, ids)), *_new_sights(read.found)],
             fresh=fresh,
-            commits=[entry.id for entry in new if entry.kind == b"commit"],
-            all_commits=lambda: [e.id for e in list_objects(folder) if e.kind == b"commit"],
+            commits=commits,
+            all_commits=lambda: commits if len(new) == count else _commits(folder),
         )
-        again = _read_again(patterns, folder, sights, fresh=fresh)
-        once, sights = each_once(folder, again, sights)
+        here = checked_out(folder) if sights else set()
+        again = _read_again(patterns, folder, sights, fresh=fresh, here=here)
+        once, sights = each_once(folder, again, sights, here=here)
         broken = {id_.encode() for id_, _ in read.not_scanned}
-        known.keep(ids - broken, sights)
+        if not unchanged or tuple(sights) != known.sights:
+            kept = known.ids if unchanged else ids - broken
+            known.keep(kept, sights, store="" if broken else store)
         seen_before = len({id_ for id_, _, _ in again.found} - fresh)
         notes = list(_about_repository(folder, shallow=shallow))
-        if len(new) < len(ids):
-            notes.append(f"{len(ids) - len(new):,} of {len(ids):,} objects were known from before")
+        if len(new) < count:
+            notes.append(f"{count - len(new):,} of {count:,} objects were known from before")
         return replace(
-            _facts(once, read, patterns, notes, what=f"the history, {len(ids):,} objects"),
+            _facts(once, read, patterns, notes, what=f"the history, {count:,} objects"),
             files=read.objects + seen_before,
             bytes=read.bytes or again.bytes,
         )
@@ -70,16 +79,21 @@ def scan_history(patterns: Patterns, asked: Asked, *, say: Callable[[str], None]
         raise git_error(error, folder) from None
 
 
-def _listed(folder: str, known: KnownObjects) -> tuple[set[bytes], list[Entry]]:
+def _listed(folder: str, known: KnownObjects) -> tuple[frozenset[bytes], list[Entry]]:
     """Return the ids of all objects, and those that are new, as they lie on disk."""
     if not known.ids:
         entries = list_objects(folder)
-        return {entry.id for entry in entries}, entries
+        return frozenset(entry.id for entry in entries), entries
     listed = list_object_ids(folder)
-    return set(listed), describe_objects(folder, [id_ for id_ in listed if id_ not in known.ids])
+    new = [id_ for id_ in listed if id_ not in known.ids]
+    return frozenset(listed), describe_objects(folder, new)
 
 
-def _left(sights: Sequence[Sight], ids: set[bytes]) -> list[Sight]:
+def _commits(folder: str) -> list[bytes]:
+    return [entry.id for entry in list_objects(folder) if entry.kind == b"commit"]
+
+
+def _left(sights: Sequence[Sight], ids: Set[bytes]) -> list[Sight]:
     """Return the sights whose objects are still there.
 
     Where git has dropped one that was told, another may have to be told in its place.
@@ -93,9 +107,10 @@ def _new_sights(found: Iterable[tuple[bytes, bytes, Found]]) -> list[Sight]:
     return [Sight(id_.decode(), kind.decode()) for id_, kind in dict.fromkeys(f[:2] for f in found)]
 
 
-def _read_again(patterns: Patterns, folder: str, sights: list[Sight], *, fresh: set[bytes]) -> Read:
+def _read_again(
+    patterns: Patterns, folder: str, sights: list[Sight], *, fresh: set[bytes], here: set[bytes]
+) -> Read:
     """Read what is to be told, now that paths are known: they decide what is a secret there."""
-    here = checked_out(folder) if sights else set()
     ids = [sight.object.encode() for sight in sights]
     chosen = [
         id_
@@ -126,7 +141,7 @@ def scan_since(patterns: Patterns, asked: Asked) -> Facts:
         placed = place_sights(
             folder, sights, fresh=set(), commits=messages, all_commits=lambda: messages
         )
-        once, _ = each_once(folder, read, placed)
+        once, _ = each_once(folder, read, placed, here=checked_out(folder))
         what = f"{len(messages):,} commits since {asked.since}"
         notes = list(_about_repository(folder, shallow=shallow))
         return _facts(once, read, patterns, notes, what=what)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import astuple, dataclass
+from functools import cached_property
 from hashlib import blake2b
 
 from opsctl.adapters.secret_scanner.patterns import cache_folder, write_privately
 
-_FORMAT = "opsctl-objects-2"
+_FORMAT = "opsctl-objects-3"
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,11 @@ class KnownObjects:
         name = blake2b(os.fsencode(repository), digest_size=12).hexdigest()
         self._path = cache_folder() / f"objects-{name}.txt"
         self._head = f"{_FORMAT} {identity}\n".encode()
-        self.ids: frozenset[bytes] = frozenset()
+        self.store = ""
+        """What `store_of` gave when they were read; empty where some could not be."""
+        self.count = 0
         self.sights: tuple[Sight, ...] = ()
+        self._ids = b""
         try:
             data = self._path.read_bytes()
         except OSError:
@@ -50,18 +54,20 @@ class KnownObjects:
         body, _, digest = data.rpartition(b"\n")
         if not body.startswith(self._head) or _digest(body) != digest:
             return
-        sights, _, ids = body[len(self._head) :].partition(b"\n")
-        self.sights = tuple(Sight(*row) for row in json.loads(sights))
-        self.ids = frozenset(ids.split())
+        about, _, self._ids = body[len(self._head) :].partition(b"\n")
+        self.store, self.count, sights = json.loads(about)
+        self.sights = tuple(Sight(*row) for row in sights)
 
-    def keep(self, ids: Iterable[bytes], sights: Iterable[Sight]) -> None:
+    @cached_property
+    def ids(self) -> frozenset[bytes]:
+        """In hexadecimal; where nothing is new nobody asks for them."""
+        return frozenset(self._ids.split())
+
+    def keep(self, ids: Set[bytes], sights: Iterable[Sight], *, store: str) -> None:
         """Remember which objects were read, and those in which something was found."""
-        ids, sights = frozenset(ids), tuple(sights)
-        if (ids, sights) == (self.ids, self.sights):
-            return
-        self.ids, self.sights = ids, sights
-        rows = json.dumps([astuple(sight) for sight in sights]).encode()
-        body = self._head + rows + b"\n" + b"\n".join(sorted(ids))
+        rows = [astuple(sight) for sight in sights]
+        about = json.dumps([store, len(ids), rows]).encode()
+        body = self._head + about + b"\n" + b"\n".join(sorted(ids))
         write_privately(self._path, body + b"\n" + _digest(body))
 
 

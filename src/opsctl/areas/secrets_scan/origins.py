@@ -41,16 +41,11 @@ def place_sights(
     """
     sights = list(sights)
     blobs = {sight.object.encode() for sight in sights if sight.kind == "blob"}
-    found = introductions(folder, commits, blobs, merges=False) if blobs and commits else {}
-    lost = {
-        sight.object.encode() for sight in sights if sight.kind == "blob" and not sight.commit
-    } - found.keys()
-    if lost and commits:
-        found |= introductions(folder, commits, lost, merges=True)
+    found = introductions(folder, commits, blobs) if blobs and commits else {}
     if missing := (fresh & blobs) - found.keys():
         rest = list(set(all_commits()) - set(commits))
         if rest:
-            found |= introductions(folder, rest, missing, merges=True)
+            found |= introductions(folder, rest, missing)
     people = _people(folder, {s.object.encode() for s in sights if s.kind != "blob" and not s.date})
     return [_placed(sight, found, people) for sight in sights]
 
@@ -79,11 +74,14 @@ def moment(date: str) -> float:
 
 
 def each_once(
-    folder: str, read: Read, sights: Iterable[Sight]
+    folder: str, read: Read, sights: Iterable[Sight], *, here: set[bytes]
 ) -> tuple[list[tuple[Found, Origin]], list[Sight]]:
-    """Return each secret once at each path, where it is oldest, and which sights that takes."""
+    """Return each secret once at each path, where it is oldest, and which sights that takes.
+
+    `here` are the blobs of the working tree.
+    """
     by_id = {sight.object.encode(): sight for sight in sights}
-    present = presence(folder)
+    present = presence(folder, here)
     first: dict[tuple[str, str, str], tuple[float, Found, Origin]] = {}
     for id_, kind, found in read.found:
         sight = by_id[id_]
@@ -140,10 +138,9 @@ def checked_out(folder: str) -> set[bytes]:
         return set()
 
 
-def presence(folder: str) -> Callable[[bytes, str, str], bool]:
+def presence(folder: str, blobs: set[bytes]) -> Callable[[bytes, str, str], bool]:
     """Return a look whether a secret is still in the working tree, at its path or as its blob."""
     top = work_tree_above(folder)
-    blobs = checked_out(folder)
 
     def look(id_: bytes, path: str, secret: str) -> bool:
         if id_ in blobs:
