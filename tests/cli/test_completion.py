@@ -8,8 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tree_sitter_powershell
+from tree_sitter import Language, Parser
 
 from first_run import World, first_run_world
 from opsctl.cli.candidates import FILES, candidates, joined
@@ -205,3 +208,47 @@ def test_every_script_asks_the_program(capsys: pytest.CaptureFixture[str]) -> No
         assert run(["completion", shell]) == 0
         assert capsys.readouterr().out.strip() == script.strip()
         assert "opsctl completion words" in script
+
+
+def _nodes(node: Any) -> Iterator[Any]:
+    yield node
+    for child in node.children:
+        yield from _nodes(child)
+
+
+def _parsed(script: str) -> Any:
+    return Parser(Language(tree_sitter_powershell.language())).parse(script.encode()).root_node
+
+
+def test_powershell_s_script_is_one_that_its_grammar_knows() -> None:
+    """No PowerShell is to be had where these tests run: the grammar stands for it."""
+    script = SCRIPTS["powershell"]
+    signs = [index for index, sign in enumerate(script) if sign in "{}"]
+
+    assert not _parsed(script).has_error
+    assert len(signs) > 8
+    for index in signs:  # or the grammar would take anything
+        assert _parsed(script[:index] + script[index + 1 :]).has_error
+
+
+def test_powershell_asks_as_the_program_answers(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the script runs, its variables put in as PowerShell does, completes."""
+    nodes = _nodes(_parsed(SCRIPTS["powershell"]))
+    commands = [each.text.decode() for each in nodes if each.type == "command"]
+    line = next(each for each in commands if each.startswith("opsctl "))
+    line = line.partition(" 2>$null")[0]
+
+    assert line == "opsctl completion words @how -- @typed"
+    for how, typed, expected in (
+        ((), ("rollback", "db", "--env", "p"), "production"),
+        ((), ("runs", "un"), "undo"),
+        (("--empty",), ("completion",), "powershell"),
+    ):
+        argv: list[str] = []
+        for word in line.split()[1:]:
+            argv += {"@how": how, "@typed": typed}.get(word, (word,))
+        assert run(argv) == 0
+        found = [each.partition(" ")[0] for each in capsys.readouterr().out.splitlines()]
+        assert expected in found
