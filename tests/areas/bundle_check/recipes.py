@@ -24,6 +24,8 @@ from urllib.parse import unquote
 
 SOURCES = Path(__file__).parent / "builds"
 CACHE = Path(__file__).parents[3] / ".cache" / "bundles"
+_PACKAGES = ("package.json", "package-lock.json")
+"""The lock names every package by content and none by address: any registry will do."""
 
 PAGES = {
     "/": "/",
@@ -111,15 +113,16 @@ def _key(recipe: Recipe) -> str:
 
 
 def _install(recipe: Recipe, project: Path) -> None:
-    wanted = (SOURCES / recipe.package / "package.json").read_text()
+    wanted = {name: (SOURCES / recipe.package / name).read_text() for name in _PACKAGES}
     mark = project / ".installed"
-    if mark.is_file() and mark.read_text() == wanted:
+    if mark.is_file() and mark.read_text() == "".join(wanted.values()):
         return
     project.mkdir(exist_ok=True)
-    (project / "package.json").write_text(wanted)
-    argv = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
+    for name, text in wanted.items():
+        (project / name).write_text(text)
+    argv = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
     subprocess.run(argv, cwd=project, check=True, timeout=600, stdout=subprocess.DEVNULL)
-    mark.write_text(wanted)
+    mark.write_text("".join(wanted.values()))
 
 
 @contextmanager
