@@ -13,6 +13,8 @@ from opsctl.core.errors import Exit, OpsError
 NOBODY = 65534
 _RIGHTS = (("dac_read_search", 2), ("dac_override", 1))
 """Names and numbers of the capabilities that open closed directories, the smaller one first."""
+_SETPCAP = 8
+"""The number of the capability that may set securebits."""
 
 
 def is_root() -> bool:
@@ -59,6 +61,9 @@ def through_closed_doors() -> tuple[str, ...]:
         "--clear-groups",
         f"--inh-caps=+{right}",
         f"--ambient-caps=+{right}",
+        # initdb asks access() for the server beside it, which looks past a user's capabilities
+        # unless this bit is set; programs installed below a closed home are not found without.
+        *(("--securebits=+no_setuid_fixup",) if held & (1 << _SETPCAP) else ()),
     )
 
 
