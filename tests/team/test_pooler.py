@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 
-from opsctl.adapters.scratch import ScratchServer, free_port
+from bouncer import bouncer
 from opsctl.adapters.team_journal import TeamJournal
 from opsctl.adapters.team_leases import TeamLeases
 from opsctl.adapters.team_server import TeamServer
@@ -30,56 +22,10 @@ SESSIONS = 2
 
 
 @pytest.fixture
-def pooled(
-    postgres: ScratchServer, team: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def pooled(team: Callable[[], str]) -> Iterator[str]:
     """Return the address of a team's state behind pgbouncer, in transaction mode."""
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        why = "pgbouncer is not installed (Debian and Ubuntu: apt install pgbouncer)"
-        if os.environ.get("CI", "").lower() in ("1", "true"):
-            pytest.fail(why)
-        pytest.skip(why)
-    url = team()
-    parts = urlsplit(url)
-    folder = Path("/tmp") / f"opsctl-pooler-{os.getpid()}"
-    folder.mkdir(mode=0o755)
-    port = free_port()
-    users, settings = folder / "users", folder / "pgbouncer.ini"
-    users.write_text(f'"{parts.username}" "{parts.password}"\n')
-    settings.write_text(
-        f"[databases]\n* = host=127.0.0.1 port={parts.port}\n[pgbouncer]\n"
-        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = scram-sha-256\nauth_file = {users}\npool_mode = transaction\n"
-        f"default_pool_size = {SESSIONS}\nserver_reset_query_always = 0\n"
-    )
-    argv, become = [program, "-q", str(settings)], {}
-    if os.geteuid() == 0:  # it refuses to be root
-        nobody = pwd.getpwnam("nobody")
-        become = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        shutil.chown(users, nobody.pw_uid)
-    users.chmod(0o600)
-    running = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, **become)  # type: ignore[call-overload]
-    address = f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{port}{parts.path}"
-    try:
-        wait_for(address)
+    with bouncer(team(), sessions=SESSIONS) as address:
         yield address
-    finally:
-        running.send_signal(signal.SIGTERM)
-        running.communicate(timeout=20)
-        shutil.rmtree(folder)
-
-
-def wait_for(url: str) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            psycopg.connect(url, connect_timeout=2).close()
-            return
-        except psycopg.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
 
 
 def test_many_write_one_chain_through_few_sessions(pooled: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -41,6 +41,8 @@ class Page:
 
     data: Any
     next_url: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Names in lower case."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Rest:
                 wait_s = pause_s
             else:
                 if 200 <= status < 300:
-                    return Page(self._parse(body, what), _next_link(headers, address))
+                    return Page(self._parse(body, what), _next_link(headers, address), headers)
                 if status != 429 and status < 500:
                     raise self._refused(status, headers, body, token, what)
                 asked_s = _retry_after(headers)

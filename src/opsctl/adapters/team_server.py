@@ -57,10 +57,11 @@ class TeamServer:
     """
 
     def __init__(
-        self, place: TeamState, *, patience_s: float = PATIENCE_S, to_prepare: bool = False
+        self, place: TeamState, *, patience_s: float | None = None, to_prepare: bool = False
     ) -> None:
         self.place = place
-        self._patience_s = patience_s
+        usual_s = PATIENCE_S if place.patient else 0.0
+        self._patience_s = usual_s if patience_s is None else patience_s
         self._to_prepare = to_prepare
         self._connection: Connection | None = None
         self._reached = False

@@ -39,6 +39,7 @@ def check(
 
 def examine(start: Start, *, within_s: float, offline: bool) -> Report:
     """Return what was found; whoever is late is unknown."""
+    from dataclasses import replace
     from pathlib import Path
 
     from opsctl.cli.at_once import at_once
@@ -49,6 +50,8 @@ def examine(start: Start, *, within_s: float, offline: bool) -> Report:
     from opsctl.core.report import Report, Status
 
     findings, call = _settings(start)
+    if call is not None:
+        call = replace(call, patient=False)
     patient = Patient(call.root if call is not None else Path.cwd(), call)
     looks = machine_looks(patient) | record_looks(patient)
     if not offline:

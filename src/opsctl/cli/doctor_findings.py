@@ -68,6 +68,18 @@ def unseen(rule: str, title: str, *, evidence: str, remedy: str) -> Finding:
     return Finding(rule=rule, title=title, status=Status.UNKNOWN, evidence=evidence, hint=remedy)
 
 
+def untold(rule: str, title: str, *, evidence: str, remedy: str) -> Finding:
+    """Return what nobody tells who only reads: unknown, and no reason to fail."""
+    return Finding(
+        rule=rule,
+        title=title,
+        status=Status.UNKNOWN,
+        severity=Severity.NOTE,
+        evidence=evidence,
+        hint=remedy,
+    )
+
+
 def of_error(rule: str, title: str, error: OpsError) -> Finding:
     """Return an error as a finding: what cannot be looked at is unknown, the rest is wrong."""
     status = Status.UNKNOWN if error.exit is Exit.UNKNOWN else Status.FAILED

@@ -17,6 +17,7 @@ from opsctl.cli.doctor_findings import (
     well,
     wrong,
 )
+from opsctl.cli.doctor_team import team
 from opsctl.core.call import Call
 from opsctl.core.errors import OpsError
 from opsctl.core.report import Finding
@@ -27,25 +28,20 @@ def record_looks(patient: Patient) -> dict[str, Look]:
     call = patient.call
     if call is None:
         return {}
-    looks: dict[str, Look] = {
-        "state": lambda: state(call),
-        "locks": lambda: locks(call),
-        "runs": lambda: runs(call),
-    }
+    where = call.state
+    looks: dict[str, Look] = {"runs": lambda: runs(call)}
+    if isinstance(where, Path):
+        looks |= {"state": lambda: state(where), "locks": lambda: locks(call)}
+    else:
+        looks["state"] = lambda: team(call, where)
     chosen = patient.chosen
     if chosen is not None:
         looks["backups"] = lambda: backups(chosen)
     return looks
 
 
-def state(call: Call) -> tuple[Finding, ...]:
+def state(where: Path) -> tuple[Finding, ...]:
     """Judge whether the journal can be written, and whether SQLite finds it whole."""
-    where = call.state
-    if not isinstance(where, Path):
-        from opsctl.cli.change import open_engine
-
-        count = len(open_engine(call).runs())
-        return (well("state", "The team's state was read", f"{count} runs"),)
     if not where.exists():
         folder = next(each for each in where.parents if each.exists())
         if not os.access(folder, os.W_OK):
@@ -110,25 +106,36 @@ def locks(call: Call) -> tuple[Finding, ...]:
 
 
 def runs(call: Call) -> tuple[Finding, ...]:
-    """Name each run that stopped part-way and was neither finished nor undone."""
-    from opsctl.cli.change import open_engine
+    """Name each run that stopped part-way, and each that waits for somebody's approval."""
+    from opsctl.cli.change import actor, open_engine
+    from opsctl.cli.waiting import waiting_runs
 
-    everything = open_engine(call).runs()
+    engine = open_engine(call)
+    try:
+        everything = engine.runs()
+        waiting = waiting_runs(engine, everything)
+    except OpsError as error:
+        return (of_error("runs", "The runs were not read", error),)
     undone = {run.undoes for run in everything if run.undoes and run.state == "finished"}
     open_ones = [
         run for run in everything if run.state in ("stopped", "unknown") and run.run not in undone
     ]
-    if not open_ones:
-        return (well("runs", "No run stopped part-way", f"{len(everything)} runs"),)
-    return tuple(
+    found = [
         doubtful(
             "runs",
-            f"Run {run.run} stopped part-way",
+            f"Run {run.run} of {'yours' if run.actor == actor() else run.actor} stopped part-way",
             evidence=f"{run.environment}: opsctl {run.command}, {run.state}",
             remedy=f"opsctl runs show {run.run}; then opsctl runs resume {run.run} or undo",
         )
         for run in open_ones
-    )
+    ]
+    if not found:
+        found.append(well("runs", "No run stopped part-way", f"{len(everything)} runs"))
+    found += [
+        doubtful("approvals", each.title, evidence=each.evidence, remedy=each.remedy)
+        for each in waiting
+    ]
+    return tuple(found)
 
 
 def backups(call: Call) -> tuple[Finding, ...]:

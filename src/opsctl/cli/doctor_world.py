@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from opsctl.adapters.rest import Patience
@@ -20,9 +21,13 @@ from opsctl.cli.doctor_findings import (
     wrong,
 )
 from opsctl.cli.doctor_machine import references
+from opsctl.cli.doctor_rights import rights
 from opsctl.core.call import Call
 from opsctl.core.errors import OpsError
 from opsctl.core.report import Finding
+
+if TYPE_CHECKING:
+    from opsctl.adapters.pg_pooler import End
 
 _PATIENCE = Patience(attempts=2, pause_s=0.2, longest_pause_s=2.0)
 _REACH_S = 8.0
@@ -39,10 +44,12 @@ def world_looks(patient: Patient) -> dict[str, Look]:
     looks |= {
         "secrets": lambda: secrets(call),
         "database": lambda: database(call),
+        "pooler": lambda: pooler(call),
         "reachability": lambda: reachability(call),
         "vercel": lambda: vercel(call),
         "supabase": lambda: supabase(call),
         "github": lambda: github(call),
+        "rights": lambda: rights(call, _PATIENCE),
         "protection": lambda: protection(call),
     }
     return looks
@@ -157,6 +164,80 @@ def database(call: Call) -> tuple[Finding, ...]:
     else:
         found.append(
             well("pg-dump-version", "pg_dump fits the server", f"{clients.name} {clients.version}")
+        )
+    return tuple(found)
+
+
+def pooler(call: Call) -> tuple[Finding, ...]:
+    """Tell what stands at the end of the database's addresses: the server, or which pooler."""
+    from opsctl.adapters.pg_pooler import look_at_end
+    from opsctl.core.secrets import resolve_secret
+
+    settings = call.environment.database
+    if settings is None:
+        return (unneeded("pooler", "No pooler is looked for", "no database in the settings"),)
+    found: list[Finding] = []
+    for rule, setting in (("pooler", "url"), ("pooler-url", "pooler_url")):
+        reference = getattr(settings, setting)
+        if reference is None:
+            continue
+        try:
+            end = look_at_end(resolve_secret(reference))
+        except OpsError as error:
+            # An address that is not reached is told by the look at the database; why it may be
+            # so is told here.
+            if error.code == "ipv6-only":
+                found.append(of_error(rule, f"database.{setting} has no IPv4", error))
+            elif setting == "pooler_url":
+                found.append(of_error(rule, "database.pooler_url was not reached", error))
+            continue
+        found += judge_end(rule, setting, end)
+    return tuple(found) or (
+        unneeded("pooler", "Whether there is a pooler was not seen", "no connection was made"),
+    )
+
+
+_TITLES = {
+    "direct": "leads to the server itself",
+    "session": "leads to a pooler in session mode",
+    "transaction": "leads to a pooler in transaction mode",
+}
+_IPV6 = "the session pooler (port 5432 of the pooler's host) has IPv4; or buy the IPv4 address"
+
+
+def judge_end(rule: str, setting: str, end: End) -> tuple[Finding, ...]:
+    """Judge one address: plans, dumps and locks need a session, an application does not."""
+    title = f"database.{setting} {_TITLES[end.mode]}"
+    found: list[Finding]
+    if setting == "url" and end.mode == "transaction":
+        found = [
+            wrong(
+                rule,
+                title,
+                evidence=f"{end.where}; locks, snapshots and dumps need a session",
+                remedy="database.url: the direct host, or the session pooler (port 5432); this "
+                "one is database.pooler_url",
+            )
+        ]
+    elif setting == "pooler_url" and end.mode == "direct":
+        found = [
+            doubtful(
+                rule,
+                title,
+                evidence=f"{end.where}; opsctl diagnose db looks at the pooler there",
+                remedy="set database.pooler_url to the pooler's address, or leave it out",
+            )
+        ]
+    else:
+        found = [well(rule, title, end.where)]
+    if end.only_ipv6:
+        found.append(
+            doubtful(
+                f"{rule}-ipv6",
+                f"The host of database.{setting} has IPv6 addresses alone",
+                evidence=f"{end.where}; Vercel and GitHub Actions have no IPv6",
+                remedy=_IPV6,
+            )
         )
     return tuple(found)
 

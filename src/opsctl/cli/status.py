@@ -49,6 +49,8 @@ def show(
 
 def look(call: Call, *, within_s: float) -> Report:
     """Return how everything stands now."""
+    from dataclasses import replace
+
     from opsctl.cli.at_once import at_once
     from opsctl.cli.status_parts import parts_of
     from opsctl.core.report import Report, Status
@@ -57,7 +59,7 @@ def look(call: Call, *, within_s: float) -> Report:
     name = call.name
     at = time.time()
     began = time.monotonic()
-    answers = at_once(parts_of(call), within_s=within_s)
+    answers = at_once(parts_of(replace(call, patient=False)), within_s=within_s)
     took_ms = (time.monotonic() - began) * 1000
     parts = {each: _part(each, answer, within_s) for each, answer in answers.items()}
     findings = tuple(finding for part in parts.values() for finding in part.findings)

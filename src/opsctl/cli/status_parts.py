@@ -176,10 +176,13 @@ def backups(call: Call) -> Part:
 
 
 def runs(call: Call) -> Part:
-    """Name the environment's runs that are under way or stopped part-way."""
+    """Name the environment's runs that are under way, stopped part-way, or not approved yet."""
     from opsctl.cli.change import open_engine
+    from opsctl.cli.waiting import waiting_runs
 
-    everything = [run for run in open_engine(call).runs() if run.environment == call.name]
+    engine = open_engine(call)
+    everything = [run for run in engine.runs() if run.environment == call.name]
+    waiting = waiting_runs(engine, everything)
     undone = {run.undoes for run in everything if run.undoes and run.state == "finished"}
     stopped = [r for r in everything if r.state in ("stopped", "unknown") and r.run not in undone]
     running = [run for run in everything if run.state == "running"]
@@ -187,6 +190,8 @@ def runs(call: Call) -> Part:
         "running": [run.run for run in running],
         "unfinished": [{"run": each.run, "command": each.command, "state": each.state}
                        for each in stopped],
+        "waiting": [{"run": each.run.run, "command": each.run.command, "approvals": each.given,
+                     "needed": each.needed} for each in waiting],
     }  # fmt: skip
     findings = [
         Finding("runs", f"Under way: opsctl {run.command}, by {run.actor}", Status.OK,
@@ -204,6 +209,11 @@ def runs(call: Call) -> Part:
         )
         for run in stopped
     ]
+    findings += [
+        Finding("approvals", each.title, Status.FAILED, Severity.WARNING,
+                evidence=each.evidence, hint=each.remedy)
+        for each in waiting
+    ]  # fmt: skip
     return Part(tuple(findings) or (Finding("runs", "Runs: none is unfinished", Status.OK),), data)
 
 

@@ -43,6 +43,8 @@ class Call:
     terminal is there to show it."""
     ask: Callable[[str], str] | None = None
     """Puts one question to the person; None where nobody is there to answer."""
+    patient: bool = True
+    """Whether a team's state that is not reached is tried for some seconds."""
 
     @property
     def name(self) -> str:
@@ -67,7 +69,7 @@ class Call:
         """Where journal, locks and history are kept."""
         from opsctl.core.state_place import state_place
 
-        return state_place(self.root, self.settings.state)
+        return state_place(self.root, self.settings.state, patient=self.patient)
 
     @property
     def project(self) -> Path:

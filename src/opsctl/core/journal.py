@@ -105,6 +105,9 @@ class Journal(Protocol):
     def user(self) -> str | None:
         """Return the database user that writes here; None in a file."""
 
+    def approvals_demanded(self, environment: str) -> int:
+        """Return how many others approve a change, whatever the settings say; 0 in a file."""
+
 
 @dataclass(frozen=True)
 class Audit:

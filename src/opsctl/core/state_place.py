@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 TEAM_SCHEMA = 3
@@ -20,6 +20,8 @@ class TeamState:
     """A PostgreSQL: its address without a password, or the secret reference to its address."""
 
     reference: str
+    patient: bool = field(default=True, compare=False)
+    """Whether a server that is not reached is tried for some seconds: a look does not wait."""
 
     def __str__(self) -> str:
         return _PASSWORD.sub("***@", self.reference)
@@ -28,10 +30,10 @@ class TeamState:
 StatePlace = Path | TeamState
 
 
-def state_place(root: Path, state: str) -> StatePlace:
+def state_place(root: Path, state: str, *, patient: bool = True) -> StatePlace:
     """Return the place that the setting `state` names; a path starts at the root."""
     if is_shared(state):
-        return TeamState(state)
+        return TeamState(state, patient)
     return root / state
 
 

@@ -24,6 +24,7 @@ from opsctl.core.approval import (
     not_requested,
     refuse_approving,
     refuse_unapproved,
+    standing,
 )
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.journal import Event, Journal
@@ -179,6 +180,13 @@ class Engine:
         if self.awaits_approval(plan):
             needed = self._needed(plan.environment)
             refuse_unapproved(run, self.events(run), plan, now=self._journal.now(), needed=needed)
+
+    def approvals_of(self, run: str) -> tuple[int, int, float]:
+        """Return how many approvals a run has, how many it needs, and its age in s."""
+        events, plan, now = self.events(run), self.plan_of(run), self._journal.now()
+        given = len(standing(events, plan, now=now).approvers)
+        age_s = (now - datetime.fromisoformat(events[0].at)).total_seconds()
+        return given, self._needed(plan.environment), age_s
 
     def has_begun(self, run: str) -> bool:
         """Whether the intent of one of a run's steps is on record."""

@@ -35,6 +35,9 @@ class GithubPlane(ControlPlane):
         super().__init__(token=token)
         self.repository = repository
         self.default_branch = "main"
+        self.scopes: str | None = "repo, workflow"
+        """Of the token, where it is a classic one; None: a fine-grained one, which tells none."""
+        self.may_push = True
         self.head = head
         """The default branch's, where there is no `remote`."""
         self.remote: str | None = None
@@ -106,7 +109,8 @@ class GithubPlane(ControlPlane):
     def _of_repository(self, asked: Asked, rest: tuple[str, ...]) -> Answered | None:
         match (asked.method, *rest):
             case ("GET",):
-                return Answered(data=self._repository())
+                said = {} if self.scopes is None else {"X-OAuth-Scopes": self.scopes}
+                return Answered(data=self._repository(), headers=said)
             case ("GET", "branches", branch):
                 return self._branch(branch)
             case ("GET", "rules", "branches", branch):
@@ -304,7 +308,9 @@ class GithubPlane(ControlPlane):
             "owner": {"login": owner, "id": 1, "type": "Organization"},
             "private": True,
             "default_branch": self.default_branch,
-        }
+            "permissions": {"admin": False, "maintain": False, "push": self.may_push,
+                            "triage": self.may_push, "pull": True},
+        }  # fmt: skip
 
 
 def _error(status: int, message: str) -> Answered:

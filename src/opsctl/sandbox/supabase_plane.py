@@ -23,6 +23,11 @@ from opsctl.sandbox.supabase_keys import (
 _SERVED = (("rest", "v1"), ("auth", "v1"))
 """What passes the project's gateway."""
 _MOST_LOGGED = 10_000
+_ME = {
+    "gotrue_id": "11111111-2222-4333-8444-555555555555",
+    "primary_email": "sandbox@example.com",
+    "username": "sandbox",
+}
 _SERVICES = ("auth", "db", "pooler", "realtime", "rest", "storage")
 
 
@@ -66,6 +71,8 @@ class SupabasePlane(ControlPlane):
         self.auth_config: dict[str, Any] = {
             "jwt_exp": 3600, "site_url": "http://127.0.0.1:3000", "uri_allow_list": "",
         }  # fmt: skip
+        self.role: str | None = "Owner"
+        """In the organisation, of whose token it is; None: he is no member."""
         self.disk_bytes, self.used_bytes = 8 << 30, 1 << 30
 
     def put_backup(self, at: str, *, physical: bool = True, status: str = "COMPLETED") -> None:
@@ -103,6 +110,10 @@ class SupabasePlane(ControlPlane):
         """Answer one request."""
         if asked.parts[:2] in _SERVED:
             return self._pass_gateway(asked)
+        if asked.parts == ("v1", "profile"):
+            return Answered(data=_ME)
+        if asked.parts == ("v1", "organizations", "sandbox", "members"):
+            return Answered(data=self._members())
         if asked.parts[:3] != ("v1", "projects", self.ref):
             return Answered(404, {"message": f"Cannot {asked.method} {asked.path}"})
         match (asked.method, *asked.parts[3:]):
@@ -189,6 +200,12 @@ class SupabasePlane(ControlPlane):
             }
             for name in names
         ]
+
+    def _members(self) -> list[dict[str, Any]]:
+        one = {"user_name": "somebody", "email": "somebody@example.com", "mfa_enabled": True}
+        mine = {**one, "user_id": _ME["gotrue_id"], "role_name": self.role}
+        others = [{**one, "user_id": "0" * 32, "role_name": "Owner"}]
+        return others if self.role is None else [*others, mine]
 
     def _project(self) -> dict[str, Any]:
         return {

@@ -47,6 +47,10 @@ class VercelPlane(ControlPlane):
         """Whether the job that moves the domains fails."""
         self.builds_end = "READY"
         """How the next builds end: READY, ERROR or CANCELED."""
+        self.role = "OWNER"
+        """In the team, of whose token it is."""
+        self.token_ends_ms: int | None = None
+        """When the token ends, in ms since 1970; None: never."""
         self.repository = f"example/{project}"
         self.remote: str | None = None
         """A bare repository whose pushes are built; looked at when something is asked."""
@@ -207,6 +211,8 @@ class VercelPlane(ControlPlane):
         match (asked.method, asked.parts):
             case "GET", ("v2", "user"):
                 return Answered(data={"user": _user()})
+            case "GET", ("v5", "user", "tokens", "current"):
+                return Answered(data={"token": self._token()})
             case "GET", ("v1" | "v2", "teams"):
                 return Answered(data={"teams": [self._team()], "pagination": _pagination([])})
             case "GET", ("teams", team) | ("v2", "teams", team) if team == self.team:
@@ -452,13 +458,19 @@ class VercelPlane(ControlPlane):
             **({"rollbackDescription": self.reason} if self.reason else {}),
         }  # fmt: skip
 
+    def _token(self) -> dict[str, Any]:
+        ends = {} if self.token_ends_ms is None else {"expiresAt": self.token_ends_ms}
+        scope = {"type": "team", "teamId": self.team, "origin": "manual", "createdAt": 1}
+        return {"id": "token_sandbox", "name": "sandbox", "type": "token", "origin": "manual",
+                "scopes": [{**scope, **ends}], "createdAt": 1, "activeAt": 1, **ends}  # fmt: skip
+
     def _team(self) -> dict[str, Any]:
         return {
             "id": self.team,
             "slug": "sandbox",
             "name": "Sandbox",
             "creatorId": _USER,
-            "membership": {"role": "OWNER", "confirmed": True, "uid": _USER},
+            "membership": {"role": self.role, "confirmed": True, "uid": _USER},
             "billing": {"plan": "pro"},
             "createdAt": 1_700_000_000_000,
         }
