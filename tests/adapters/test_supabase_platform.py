@@ -54,8 +54,8 @@ def test_none_is_an_answer_and_not_an_error(plane: SupabasePlane) -> None:
     ("answer", "code"),
     [
         (Answered(401, {"message": "Unauthorized"}), "supabase-refused"),
-        (Answered(500, b"oops"), "supabase-refused"),
-        (Answered(302, b"", {"Location": "http://127.0.0.1:9/"}), "supabase-refused"),
+        (Answered(500, b"oops"), "supabase-failing"),
+        (Answered(302, b"", {"Location": "http://127.0.0.1:9/"}), "supabase-answer"),
         (Answered(200, b"<html>"), "supabase-answer"),
         (Answered(200, []), "supabase-answer"),
         (Answered(200, {"backups": [{}], "pitr_enabled": False}), "supabase-answer"),
@@ -64,7 +64,7 @@ def test_none_is_an_answer_and_not_an_error(plane: SupabasePlane) -> None:
 def test_every_other_answer_is_unknown_and_holds_no_token(
     plane: SupabasePlane, answer: Answered, code: str
 ) -> None:
-    plane.fail("backups", answer)
+    plane.fail("backups", answer, times=2)
 
     with pytest.raises(OpsError) as caught:
         read_platform_backups(project(plane))

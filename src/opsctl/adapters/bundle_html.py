@@ -9,7 +9,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from html import unescape
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -59,10 +58,14 @@ def read_html_build(folder: Path) -> Build:
             continue
         files: list[str] = []
         for address, old in tags_of(text):
-            place = _place(address, name, served)
+            try:
+                place = _place(address, name, served)
+                elsewhere = bool(urlsplit(address).netloc)
+            except ValueError:
+                place, elsewhere = None, False
             if place is not None:
                 (legacy if old else files).append(place)
-            elif not urlsplit(address).netloc:
+            elif not elsewhere:
                 troubles.append(Trouble(route, f"{address} is not there", f"{name} names it"))
         routes.append(Route(route, "html", _with_imports(folder, unique(files), served)))
     return Build(
@@ -103,12 +106,8 @@ def read_globs(folder: Path, files: Mapping[str, tuple[str, ...]]) -> Build:
 
 def tags_of(html: str) -> Iterator[tuple[str, bool]]:
     """Give (address, for browsers without modules alone) of what a page loads by itself."""
-    for kind, rest in _TAG.findall(_without_comments(html)):
-        given = {
-            match[0].lower(): unescape(match[1] or match[2] or match[3])
-            for match in _ATTRIBUTE.findall(rest)
-        }
-        if kind.lower() == "script":
+    for kind, given in tags_in(_without_comments(html)):
+        if kind == "script":
             if given.get("src"):
                 yield given["src"], "nomodule" in given
             continue
@@ -119,6 +118,26 @@ def tags_of(html: str) -> Iterator[tuple[str, bool]]:
         )
         if (style or early) and given.get("href"):
             yield given["href"], False
+
+
+def tags_in(html: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Give (script or link, attributes by name in lower case) of a page's tags, in order."""
+    for kind, rest in _TAG.findall(html):
+        yield (
+            kind.lower(),
+            {
+                match[0].lower(): _unescaped(match[1] or match[2] or match[3])
+                for match in _ATTRIBUTE.findall(rest)
+            },
+        )
+
+
+def _unescaped(value: str) -> str:
+    if "&" not in value:
+        return value
+    from html import unescape  # its table of names takes longer to import than a page to read
+
+    return unescape(value)
 
 
 def _without_comments(html: str) -> str:
@@ -171,7 +190,10 @@ def _with_imports(folder: Path, files: tuple[str, ...], served: frozenset[str]) 
         while (match := _IMPORT.match(head, at)) is not None:
             at = match.end()
             target = match.group(1)
-            place = _place(target, name, served) if target.startswith((".", "/")) else None
+            try:
+                place = _place(target, name, served) if target.startswith((".", "/")) else None
+            except ValueError:
+                place = None  # it begins with // and names no host that there could be
             if place is not None and place not in found:
                 found[place] = None
                 todo.append(place)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from opsctl.adapters.rest import PATIENCE, Patience, Rest
+from opsctl.adapters.rest import MISFITS, PATIENCE, Patience, Rest
 from opsctl.core.action import Pairs, Request
 from opsctl.core.errors import OpsError
 from opsctl.core.settings import Github
@@ -182,7 +182,7 @@ class GithubApi:
     def _read(self, path: str, data: Any, parse: Callable[[Any], T]) -> T:
         try:
             return parse(data)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except MISFITS:
             raise self._rest.not_understood(path) from None
 
 

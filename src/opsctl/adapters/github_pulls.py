@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from opsctl.adapters.rest import PATIENCE, Patience, Rest
+from opsctl.adapters.rest import MISFITS, PATIENCE, Patience, Rest
 from opsctl.core.action import Command
 from opsctl.core.process import find_program
 from opsctl.core.settings import Github
@@ -115,7 +115,7 @@ class GithubPulls:
         data = self._rest.get(path, query).data
         try:
             return parse(data)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except MISFITS:
             raise self._rest.not_understood(path) from None
 
 

@@ -8,18 +8,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.secrets import resolve_secret, without_secrets
 from opsctl.core.trust import trusted
 
+if TYPE_CHECKING:
+    import httpx
+
 _TIMEOUT_S = 15.0
 _TOTAL_S = 60.0
 _MOST_BYTES = 32 << 20
 _MOST_PAGES = 500
 _SAID = 200
+MISFITS = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+"""What taking an answer of another shape apart raises; a number may be Infinity, too."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class Rest:
                 wait_s = pause_s
             else:
                 if 200 <= status < 300:
-                    return Page(self._parse(body, what), _next_link(headers, address), headers)
+                    return Page(self._parse(body, what), self._next(headers, address, what), headers)
                 if status != 429 and status < 500:
                     raise self._refused(status, headers, body, token, what)
                 asked_s = _retry_after(headers)
@@ -140,6 +145,12 @@ class Rest:
         what = f"{self.name} could not be asked"
         return OpsError(what, why=why, hint=hint, code=f"{self.code}-{kind}", exit=Exit.UNKNOWN)
 
+    def _next(self, headers: Mapping[str, str], address: str, what: str) -> str | None:
+        try:
+            return _next_link(headers, address)
+        except ValueError:
+            raise self.failed("answer", f"{what}: the next page has no address") from None
+
     def _token(self) -> str:
         if self.token is None:
             raise self.failed("refused", f"the settings have no {self.setting}.token")
@@ -152,7 +163,6 @@ class Rest:
         import httpx
 
         headers = {**self.headers, "Authorization": f"Bearer {token}"}
-        began = time.monotonic()
         try:
             with (
                 httpx.Client(
@@ -160,15 +170,12 @@ class Rest:
                 ) as client,
                 client.stream("GET", address, headers=headers) as response,
             ):
-                body = bytearray()
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > _MOST_BYTES:
-                        most = f"{_MOST_BYTES >> 20} MiB"
-                        raise self.failed("answer", f"the API's answer is larger than {most}")
-                    if time.monotonic() - began > _TOTAL_S:
-                        raise _NoAnswer(f"no whole answer within {_TOTAL_S:g} s")
-                return response.status_code, dict(response.headers), bytes(body)
+                body = read_whole(response)
+                return response.status_code, dict(response.headers), body
+        except TooMuch as error:
+            raise self.failed("answer", f"the API's answer is {error}") from None
+        except TimeoutError:
+            raise _NoAnswer(f"no whole answer within {_TOTAL_S:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise _NoAnswer(f"no answer: {type(error).__name__}") from None
 
@@ -191,6 +198,26 @@ class Rest:
         kind = "not-found" if status == 404 else "refused"
         said = without_secrets(_message(body), [token])
         return self.failed(kind, f"{what}: the API answered {status}" + (said and f": {said}"))
+
+
+class TooMuch(Exception):
+    """An answer is larger than is read; the text says than what."""
+
+
+def read_whole(response: httpx.Response) -> bytes:
+    """Return the body of an answer that is being streamed.
+
+    Raises TooMuch, or TimeoutError where it comes by drips, beside what httpx does.
+    """
+    began = time.monotonic()
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise TooMuch(f"larger than {_MOST_BYTES >> 20} MiB")
+        if time.monotonic() - began > _TOTAL_S:
+            raise TimeoutError
+    return bytes(body)
 
 
 class _NoAnswer(Exception):
@@ -220,9 +247,12 @@ def _origin(address: str) -> tuple[str, str, int | None]:
 
 
 def _next_link(headers: Mapping[str, str], address: str) -> str | None:
+    """Return where the next page is, or None; raises ValueError for what is no address."""
     import httpx
 
-    link = httpx.Response(200, headers={"link": headers.get("link", "")}).links.get("next", {})
+    # As bytes: what httpx has read as other letters than ASCII it does not take back.
+    given = headers.get("link", "").encode("utf-8", "replace")
+    link = httpx.Response(200, headers=[(b"link", given)]).links.get("next", {})
     return urljoin(address, link["url"]) if link.get("url") else None
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit
 
+from opsctl.adapters.bundle_html import tags_in
+from opsctl.adapters.rest import TooMuch, read_whole
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.trust import trusted
 
 _TIMEOUT_S = 20.0
 _MOST_SCRIPTS = 200
 _MOST_BYTES = 32 << 20
-_SCRIPT = re.compile(
-    r"""<(?:script|link)\b[^>]*?\b(?:src|href)\s*=\s*["']([^"']+\.m?js(?:\?[^"']*)?)["']""", re.I
-)
+_SCRIPT = re.compile(r"[^?]+\.m?js(?:\?.*)?", re.IGNORECASE | re.DOTALL)
 
 
 def read_served(url: str) -> dict[str, str]:
@@ -32,8 +33,11 @@ def read_served(url: str) -> dict[str, str]:
     ) as client:
         page = _get(client, url)
         found[url] = page
-        scripts = dict.fromkeys(urljoin(url, each) for each in _SCRIPT.findall(page))
-        own = [each for each in scripts if _origin(each) == _origin(url)]
+        try:
+            scripts = dict.fromkeys(urljoin(url, each) for each in _scripts_of(page))
+            own = [each for each in scripts if _origin(each) == _origin(url)]
+        except ValueError:
+            raise _unread(url, "it names a script by what is no address") from None
         if len(own) > _MOST_SCRIPTS:
             raise _unread(url, f"it names {len(own)} scripts")
         size = len(page)
@@ -50,12 +54,23 @@ def _get(client: object, url: str) -> str:
 
     assert isinstance(client, httpx.Client)
     try:
-        answer = client.get(url)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        with client.stream("GET", url) as answer:
+            body = read_whole(answer)
+    except TooMuch as error:
+        raise _unread(url, f"it is {error}") from None
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         raise _unread(url, f"no answer: {type(error).__name__}") from None
     if answer.status_code != 200:
         raise _unread(url, f"it answered {answer.status_code}")
-    return answer.text
+    # Scripts are UTF-8, whatever the server calls them: what is looked for is ASCII.
+    return body.decode("utf-8", "replace")
+
+
+def _scripts_of(page: str) -> Iterator[str]:
+    for kind, given in tags_in(page):
+        address = given.get("src" if kind == "script" else "href", "")
+        if _SCRIPT.fullmatch(address):
+            yield address
 
 
 def _origin(url: str) -> tuple[str, str]:

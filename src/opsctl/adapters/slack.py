@@ -8,12 +8,14 @@ private channel groups:read and groups:history).
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from opsctl.adapters.rest import MISFITS, TooMuch, read_whole
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.secrets import resolve_secret, without_secrets
 
@@ -73,7 +75,10 @@ class SlackChannel:
         body = {"channel": self._channel(), "text": text, "unfurl_links": False}
         if thread is not None:
             body.update(thread_ts=thread, reply_broadcast=aloud)
-        return str(self._ask("chat.postMessage", body=body)["ts"])
+        answer = self._ask("chat.postMessage", body=body)
+        if not answer.get("ts"):
+            raise _not_understood("chat.postMessage")
+        return str(answer["ts"])
 
     def edit(self, ts: str, text: str) -> None:
         """Replace a message's text."""
@@ -82,11 +87,15 @@ class SlackChannel:
     def scheduled(self, mark: str) -> list[Scheduled]:
         """Return the scheduled messages that hold a text."""
         query = {"channel": self._channel()}
-        return [
-            Scheduled(str(each["id"]), int(each["post_at"]), str(each.get("text", "")))
-            for each in self._pages("chat.scheduledMessages.list", query, "scheduled_messages")
-            if mark in str(each.get("text", "")) and each.get("channel_id") == self._channel()
-        ]
+        method = "chat.scheduledMessages.list"
+        try:
+            return [
+                Scheduled(str(each["id"]), int(each["post_at"]), str(each.get("text", "")))
+                for each in self._pages(method, query, "scheduled_messages")
+                if mark in str(each.get("text", "")) and each.get("channel_id") == self._channel()
+            ]
+        except MISFITS:
+            raise _not_understood(method) from None
 
     def schedule(self, text: str, *, post_at: int) -> None:
         """Let Slack send a message at a time."""
@@ -106,7 +115,8 @@ class SlackChannel:
                 return name
             query = {"types": "public_channel,private_channel", "exclude_archived": "true"}
             found = self._pages("conversations.list", query, "channels")
-            self._id = next((str(each["id"]) for each in found if each.get("name") == name), "")
+            ids = (str(each.get("id") or "") for each in found if each.get("name") == name)
+            self._id = next(ids, "")
             if not self._id:
                 raise _slack_error(
                     "channel",
@@ -123,10 +133,12 @@ class SlackChannel:
         for _ in range(_PAGES):
             more = {"cursor": cursor} if cursor else {}
             answer = self._ask(method, query={**query, "limit": str(_PER_PAGE), **more})
-            for each in answer.get(key) or ():
+            listed, more_of_it = answer.get(key), answer.get("response_metadata")
+            for each in listed if isinstance(listed, list) else ():
                 if isinstance(each, dict):
                     yield each
-            cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
+            found = more_of_it.get("next_cursor") if isinstance(more_of_it, dict) else ""
+            cursor = str(found or "")
             if not cursor:
                 return
 
@@ -144,18 +156,21 @@ class SlackChannel:
         for attempt in range(_LIMITED):
             try:
                 verify = self._api.startswith("https://")  # certificates take 30 ms to load
-                with httpx.Client(
-                    follow_redirects=False, timeout=_TIMEOUT_S, verify=verify
-                ) as client:
-                    response = client.request(
+                with (
+                    httpx.Client(
+                        follow_redirects=False, timeout=_TIMEOUT_S, verify=verify
+                    ) as client,
+                    client.stream(
                         "GET" if body is None else "POST",
                         f"{self._api}/{method}",
                         params=query,
                         json=body,
                         headers={"Authorization": f"Bearer {token}"},
-                    )
-                answer: Any = response.json() if response.status_code == 200 else None
-            except (httpx.HTTPError, ValueError, UnicodeError) as error:
+                    ) as response,
+                ):
+                    text = read_whole(response)
+                answer: Any = json.loads(text) if response.status_code == 200 else None
+            except (httpx.HTTPError, ValueError, RecursionError, TimeoutError, TooMuch) as error:
                 raise _slack_error(
                     "unreached", f"Slack gave no answer to {method}", type(error).__name__,
                     "is Slack reachable from here? What was sent is found out by asking it again",
@@ -182,13 +197,20 @@ def slack_text(text: str) -> str:
 
 def _holding(mark: str, found: Iterator[Mapping[str, Any]]) -> SlackMessage | None:
     for each in found:
-        if mark in str(each.get("text", "")):
+        if mark in str(each.get("text", "")) and each.get("ts"):
             return SlackMessage(str(each["ts"]), str(each["text"]))
     return None
 
 
 def _wait_s(text: str) -> float:
     return min(float(text) if text.isdecimal() else 1.0, _LONGEST_WAIT_S)
+
+
+def _not_understood(method: str) -> OpsError:
+    return _slack_error(
+        "answer", f"Slack's answer to {method} was not understood",
+        "it is not what its API describes", "is channels.slack_api Slack's Web API?",
+    )  # fmt: skip
 
 
 def _slack_error(code: str, what: str, why: str, hint: str) -> OpsError:

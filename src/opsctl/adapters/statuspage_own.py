@@ -7,12 +7,14 @@ written in the same request as the message: either both are there or neither is.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from opsctl.adapters.rest import MISFITS, TooMuch, read_whole
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.secrets import resolve_secret
 
@@ -54,13 +56,16 @@ class OwnStatusPage:
             found = self._ask("GET", f"/incidents?limit={_PER_PAGE}&page={page}")
             if not isinstance(found, list):
                 raise _page_error("its answer is no list of incidents")
-            for each in found:
-                ours = (each.get("metadata") or {}).get("opsctl") or {}
-                if ours.get("incident") == incident:
-                    return PageIncident(
-                        str(each["id"]), str(each.get("status", "")),
-                        tuple(map(str, ours.get("messages") or ())),
-                    )  # fmt: skip
+            try:
+                for each in found:
+                    ours = (each.get("metadata") or {}).get("opsctl") or {}
+                    if ours.get("incident") == incident:
+                        return PageIncident(
+                            str(each["id"]), str(each.get("status", "")),
+                            tuple(map(str, ours.get("messages") or ())),
+                        )  # fmt: skip
+            except MISFITS:
+                raise _page_error("its answer is no list of incidents") from None
             if len(found) < _PER_PAGE:
                 break
         return None
@@ -84,20 +89,23 @@ class OwnStatusPage:
         for attempt in range(_ATTEMPTS):
             try:
                 verify = self._url.startswith("https://")  # certificates take 30 ms to load
-                with httpx.Client(
-                    follow_redirects=False, timeout=_TIMEOUT_S, verify=verify
-                ) as client:
-                    response = client.request(
+                with (
+                    httpx.Client(
+                        follow_redirects=False, timeout=_TIMEOUT_S, verify=verify
+                    ) as client,
+                    client.stream(
                         method, self._url + path, json=body,
                         headers={"Authorization": f"OAuth {key}"},
-                    )  # fmt: skip
+                    ) as response,
+                ):  # fmt: skip
+                    text = read_whole(response)
                 if response.status_code in _LIMITED and attempt + 1 < _ATTEMPTS:
                     wait = response.headers.get("Retry-After", "1")
                     self._sleep(min(float(wait) if wait.isdecimal() else 1.0, _LONGEST_WAIT_S))
                     continue
                 if response.status_code in (200, 201):
-                    return response.json()
-            except (httpx.HTTPError, ValueError, UnicodeError) as error:
+                    return json.loads(text)
+            except (httpx.HTTPError, ValueError, RecursionError, TimeoutError, TooMuch) as error:
                 raise _page_error(f"it gave no answer: {type(error).__name__}") from None
             break
         raise _page_error(f"it answered {response.status_code} to {method} {path.split('?')[0]}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from opsctl.adapters.rest import PATIENCE, Patience
+from opsctl.adapters.rest import MISFITS, PATIENCE, Patience
 from opsctl.adapters.supabase_management import Management
 from opsctl.core.errors import OpsError
 from opsctl.core.settings import Supabase
@@ -57,9 +57,13 @@ def try_key(url: str, key: str, *, secret: bool, browser: bool = False) -> Opene
     if key.startswith("eyJ"):
         headers["Authorization"] = f"Bearer {key}"
     try:
-        with httpx.Client(follow_redirects=False, timeout=_TIMEOUT_S, verify=trusted()) as client:
-            status = client.get(url.rstrip("/") + path, headers=headers).status_code
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        with (
+            httpx.Client(follow_redirects=False, timeout=_TIMEOUT_S, verify=trusted()) as client,
+            # Streamed, for what it says besides is not read.
+            client.stream("GET", url.rstrip("/") + path, headers=headers) as answer,
+        ):
+            status = answer.status_code
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeEncodeError) as error:
         return Opened("unknown", f"{url} gave no answer: {type(error).__name__}")
     said = f"{url} answered {status}"
     if 200 <= status < 300:
@@ -97,7 +101,7 @@ def read_key_use(
                 found[prefix] = KeyUse(before.count + count, last)
         except OpsError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except MISFITS:
             raise rest.not_understood(path) from None
         begin = end
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from opsctl.adapters.rest import Patience, Rest
+from opsctl.adapters.rest import MISFITS, Patience, Rest
 from opsctl.core.settings import Supabase
 
 _SERVICES = ("auth", "db", "pooler", "realtime", "rest", "storage")
@@ -56,7 +56,7 @@ def read_services(project: Supabase) -> tuple[Service, ...]:
     data = rest.get(path, {"services": ",".join(_SERVICES)}).data
     try:
         return tuple(_service(each) for each in data)
-    except (KeyError, TypeError):
+    except MISFITS:
         raise rest.not_understood(path) from None
 
 

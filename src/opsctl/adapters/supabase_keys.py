@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-from opsctl.adapters.rest import PATIENCE, Patience
+from opsctl.adapters.rest import MISFITS, PATIENCE, Patience
 from opsctl.adapters.supabase_management import Management
 from opsctl.core.action import Pairs, Request
 from opsctl.core.errors import Exit, OpsError
@@ -107,7 +107,7 @@ class SupabaseKeys:
         data = self._rest.get(self._path, {"reveal": str(reveal).lower()}).data
         try:
             found = [(_key(each), _value(each)) for each in data]
-        except (KeyError, TypeError, AttributeError):
+        except MISFITS:
             raise self._rest.not_understood(self._path) from None
         return sorted(found, key=lambda pair: pair[0].name)
 

@@ -7,17 +7,19 @@ Request. Shapes are those of the vendor's OpenAPI description (api_v1_openapi.js
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from opsctl.adapters.rest import MISFITS, Patience
+from opsctl.adapters.supabase_management import Management
 from opsctl.core.action import Expect, Probe, Request
-from opsctl.core.errors import Exit, OpsError
-from opsctl.core.secrets import resolve_secret
+from opsctl.core.errors import OpsError
 from opsctl.core.settings import Supabase
 
-_TIMEOUT_S = 15.0
+_PATIENCE = Patience(attempts=2)
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,15 @@ class PlatformBackups:
 def read_platform_backups(project: Supabase) -> PlatformBackups:
     """Ask for a project's backups: GET /v1/projects/{ref}/database/backups.
 
-    Raises OpsError `supabase-refused`, `supabase-unreachable` or `supabase-answer` (exit 3).
+    Raises OpsError `supabase-refused`, `supabase-unreachable`, `supabase-answer`, ... (exit 3).
     """
-    status, answer = _get(project, "/database/backups")
-    if status != 200:
-        raise _failed("supabase-refused", f"the API answered {status}")
+    api = _api(project)
+    path = f"{api.path}/database/backups"
+    data = _read(api, path)
     try:
-        return _parse(json.loads(answer))
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-        raise _failed("supabase-answer", "the API's answer was not understood") from None
+        return _parse(data)
+    except (*MISFITS, OSError):  # a year that no calendar has
+        raise _failed(api.rest.not_understood(path)) from None
 
 
 def read_point(project: Supabase, name: str) -> str | None:
@@ -63,15 +65,18 @@ def read_point(project: Supabase, name: str) -> str | None:
     AVAILABLE, PENDING, REMOVED or FAILED: GET /v1/projects/{ref}/database/backups/restore-point.
     Raises as `read_platform_backups` does.
     """
-    status, answer = _get(project, f"{_POINT}?{urlencode({'name': name})}")
-    if status == 404:
-        return None
-    if status != 200:
-        raise _failed("supabase-refused", f"the API answered {status}")
+    api = _api(project)
+    path = f"{api.path}{_POINT}"
     try:
-        return str(json.loads(answer)["status"])
-    except (ValueError, KeyError, TypeError):
-        raise _failed("supabase-answer", "the API's answer was not understood") from None
+        data = _read(api, path, {"name": name})
+    except OpsError as error:
+        if error.code == "supabase-not-found":
+            return None
+        raise
+    try:
+        return str(data["status"])
+    except MISFITS:
+        raise _failed(api.rest.not_understood(path)) from None
 
 
 def restore_to_moment(project: Supabase, moment: int) -> Request:
@@ -112,18 +117,19 @@ def healthy_probe(project: Supabase, *, attempts: int, pause_s: float) -> Probe:
 _POINT = "/database/backups/restore-point"
 
 
-def _get(project: Supabase, path: str) -> tuple[int, str]:
-    import httpx
-
+def _api(project: Supabase) -> Management:
+    api = Management(project, patience=_PATIENCE)
     if project.ref is None or project.access_token is None:
-        raise _failed("supabase-refused", "the settings have no supabase.ref or access_token")
-    token = resolve_secret(project.access_token)
+        why = "the settings have no supabase.ref or access_token"
+        raise _failed(api.rest.failed("refused", why))
+    return api
+
+
+def _read(api: Management, path: str, query: Mapping[str, str] | None = None) -> Any:
     try:
-        with httpx.Client(follow_redirects=False, timeout=_TIMEOUT_S) as client:
-            response = client.get(_url(project, path), headers={"Authorization": f"Bearer {token}"})
-    except httpx.HTTPError as error:
-        raise _failed("supabase-unreachable", f"no answer: {type(error).__name__}") from None
-    return response.status_code, response.text
+        return api.rest.get(path, query).data
+    except OpsError as error:
+        raise _failed(error) from None
 
 
 def _ask(project: Supabase, path: str) -> Request:
@@ -175,11 +181,12 @@ def _time(seconds: Any) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _failed(code: str, why: str) -> OpsError:
+def _failed(error: OpsError) -> OpsError:
+    """Return the API's error as one about its backups."""
     return OpsError(
         "Supabase could not be asked for its own backups",
-        why=why,
+        why=error.why,
         hint="check supabase.ref and supabase.access_token in the settings",
-        code=code,
-        exit=Exit.UNKNOWN,
+        code=error.code,
+        exit=error.exit,
     )

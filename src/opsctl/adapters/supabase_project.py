@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from opsctl.adapters.rest import Patience, Rest
+from opsctl.adapters.rest import MISFITS, Patience, Rest
 from opsctl.core.errors import OpsError
 from opsctl.core.settings import Supabase
 
@@ -37,7 +37,7 @@ def read_disk(project: Supabase) -> Disk:
     try:
         size, used = (data["metrics"][name] for name in ("fs_size_bytes", "fs_used_bytes"))
         return Disk(size=int(size), used=int(used))
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except MISFITS:
         raise _rest(project).not_understood("config/disk/util") from None
 
 
@@ -52,7 +52,7 @@ def read_auth_config(project: Supabase) -> AuthConfig:
                 each.strip() for each in str(allowed or "").split(",") if each.strip()
             ),
         )
-    except (KeyError, TypeError):
+    except MISFITS:
         raise _rest(project).not_understood("config/auth") from None
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from opsctl.adapters.rest import PATIENCE, Patience
+from opsctl.adapters.rest import MISFITS, PATIENCE, Patience
 from opsctl.adapters.supabase_management import Management
 from opsctl.core.action import Pairs, Request
 from opsctl.core.settings import Supabase
@@ -43,7 +43,7 @@ class SigningKeys:
         data = self._rest.get(self._path).data
         try:
             return tuple(sorted(map(_key, data["keys"]), key=lambda each: each.created_at))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except MISFITS:
             raise self._rest.not_understood(self._path) from None
 
     def token_lifetime_s(self) -> float:
@@ -51,7 +51,7 @@ class SigningKeys:
         data = self._rest.get(self._config).data
         try:
             return float(data["jwt_exp"])
-        except (KeyError, TypeError, ValueError):
+        except MISFITS:
             raise self._rest.not_understood(self._config) from None
 
     def create(self, algorithm: str) -> Request:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from opsctl.adapters.rest import PATIENCE, Patience, Rest
+from opsctl.adapters.rest import MISFITS, PATIENCE, Patience, Rest
 from opsctl.adapters.vercel_shapes import Deployment as Deployment
 from opsctl.adapters.vercel_shapes import Domain as Domain
 from opsctl.adapters.vercel_shapes import GitLink as GitLink
@@ -262,7 +262,7 @@ class VercelApi:
     def _read(self, path: str, data: Any, parse: Callable[[Any], T]) -> T:
         try:
             return parse(data)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        except MISFITS:
             raise self._rest.not_understood(path) from None
 
     def _post(
