@@ -31,6 +31,8 @@ TOOLS = (
 """The programs whose command lines can be checked."""
 _KEPT = Path(__file__).parent / "tool_options"
 _TIMEOUT_S = 30.0
+_LONGEST_LINE = 500
+"""What is longer is no line of a help text: they are asked for in 200 columns."""
 _QUIETLY = {
     "CHECKPOINT_DISABLE": "1",
     "COLUMNS": "200",
@@ -147,7 +149,7 @@ def parse_help(text: str) -> Help:
     commands: dict[str, None] = {}
     below = examples = False
     for line in text.replace("\t", "    ").splitlines():
-        if not line.strip():
+        if not line.strip() or len(line) > _LONGEST_LINE:
             continue
         if _TITLE.fullmatch(line):
             examples = "example" in line.lower()
