@@ -7,6 +7,7 @@ import io
 import json
 import re
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,15 +158,17 @@ def clients_for(url: str, connection: Connection) -> Clients:
 
 def unpack_catalog(data: bytes) -> catalog.Catalog:
     """Return the catalog that a backup keeps; raises ValueError for what is none."""
-    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        text = file.read(_CATALOG_BYTES + 1)
-    if len(text) > _CATALOG_BYTES:
-        raise ValueError("it unpacks to more than a catalog has")
-    rows = json.loads(text)
-    return catalog.Catalog(
-        {(kind, name): catalog.CatalogObject(kind, name, definition)
-         for kind, name, definition in rows}
-    )  # fmt: skip
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            text = file.read(_CATALOG_BYTES + 1)
+        if len(text) > _CATALOG_BYTES:
+            raise ValueError("it unpacks to more than a catalog has")
+        return catalog.Catalog(
+            {(kind, name): catalog.CatalogObject(kind, name, definition)
+             for kind, name, definition in json.loads(text)}
+        )  # fmt: skip
+    except (OSError, EOFError, zlib.error, TypeError, RecursionError) as error:
+        raise ValueError(f"it is damaged: {type(error).__name__}") from None
 
 
 @dataclass(frozen=True)

@@ -63,5 +63,14 @@ class ChainedRows:
         return found
 
 
+def data_of(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a row keeps as text; None where somebody left something else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def _hash(before: str, row: Row) -> str:
     return hashlib.sha256(json.dumps([before, *row]).encode()).hexdigest()

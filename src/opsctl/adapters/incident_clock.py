@@ -23,7 +23,8 @@ def write_clock(root: Path, environment: str, lines: Iterable[tuple[float, str]]
     mark = f"\t{environment}\t"
     kept = []
     with suppress(OSError):
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if mark not in line]
+        text = path.read_text(encoding="utf-8", errors="replace")
+        kept = [line for line in text.splitlines() if mark not in line]
     kept += [f"{due:.0f}{mark}{' '.join(text.split())}" for due, text in lines]
     with suppress(OSError):
         if not kept:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from opsctl.adapters.chained_rows import ChainedRows
+from opsctl.adapters.chained_rows import ChainedRows, data_of
 from opsctl.core.state_place import StatePlace
 
 SCHEMA = (
@@ -87,8 +87,9 @@ class IncidentStore:
         found: dict[str, list[IncidentEvent]] = {}
         for row, fits in self._rows.read(column, value):
             incident, seq, event, environment, kind, at_ms, actor, text = row
+            data = data_of(text)
             found.setdefault(incident, []).append(
                 IncidentEvent(incident, event, environment, kind, int(at_ms), actor,
-                              json.loads(text), int(seq), fits)
+                              data or {}, int(seq), fits and data is not None)
             )  # fmt: skip
         return found

@@ -30,7 +30,8 @@ _MOST_BINS = 4096
 _HEAD = struct.Struct("<cih")
 _MAPPING = LogarithmicMapping(RELATIVE_ERROR)
 _FIRST_KEY = _MAPPING.key(LEAST_MS)
-_EDGES = [_MAPPING.gamma**key for key in range(_FIRST_KEY, _MAPPING.key(MOST_MS) + 1)]
+_LAST_KEY = _MAPPING.key(MOST_MS)
+_EDGES = [_MAPPING.gamma**key for key in range(_FIRST_KEY, _LAST_KEY + 1)]
 """The largest value of each bin."""
 
 
@@ -128,6 +129,9 @@ class LatencySketch:
             raise ValueError("it is not a packed sketch") from None
         if len(counts) != length or not 0 < length <= _MOST_BINS or counts.typecode not in "HQ":
             raise ValueError("it is not a packed sketch")
+        if not _FIRST_KEY <= first <= _LAST_KEY - length + 1:
+            # Merged with another it would have every bin in between.
+            raise ValueError("it counts what no latency is")
         if sys.byteorder == "big":
             counts.byteswap()
         sketch = cls.__new__(cls)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from opsctl.adapters.chained_rows import ChainedRows
+from opsctl.adapters.chained_rows import ChainedRows, data_of
 from opsctl.core.state_place import StatePlace
 
 SCHEMA = (
@@ -68,9 +68,11 @@ class MaintenanceStore:
         found = []
         for row, fits in self._rows.read("environment", environment):
             name, seq, event, about, kind, at_ms, actor, text = row
+            data = data_of(text)
+            whole = fits and data is not None
             found.append(
                 MaintenanceEvent(
-                    name, event, about, kind, int(at_ms), actor, json.loads(text), int(seq), fits
+                    name, event, about, kind, int(at_ms), actor, data or {}, int(seq), whole
                 )
             )
         return found

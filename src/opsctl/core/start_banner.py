@@ -18,8 +18,8 @@ def overdue(start: str, *, now: float | None = None) -> list[str]:
     folder = start
     for _ in range(_MOST_UP):
         try:
-            with open(os.path.join(folder, FOLDER, FILE_NAME), encoding="utf-8") as file:  # noqa: PTH118, PTH123
-                text = file.read(65536)
+            with open(os.path.join(folder, FOLDER, FILE_NAME), "rb") as file:  # noqa: PTH118, PTH123
+                text = file.read(65536).decode("utf-8", "replace")
         except OSError:
             parent = os.path.dirname(folder)  # noqa: PTH120
             if parent == folder:

@@ -158,9 +158,15 @@ def _read(descriptor: int) -> Holder | None:
     if not text.strip():
         return None
     try:
-        return Holder(**json.loads(text))
-    except (ValueError, TypeError):
-        return Holder("unreadable", "somebody", 0, "an unknown time", "unknown", "unknown")
+        holder = Holder(**json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        return _UNREADABLE
+    words = (holder.id, holder.actor, holder.since, holder.run, holder.command)
+    sound = all(isinstance(each, str) for each in words) and type(holder.pid) is int
+    return holder if sound and 0 <= holder.pid < 1 << 31 else _UNREADABLE
+
+
+_UNREADABLE = Holder("unreadable", "somebody", 0, "an unknown time", "unknown", "unknown")
 
 
 def _write(descriptor: int, text: str) -> None:

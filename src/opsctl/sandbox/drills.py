@@ -118,12 +118,13 @@ class Drills:
         if drill.ended_at is not None:
             return drill.typed
         try:
-            text = self._now.read_text(encoding="utf-8")
+            text = self._now.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ()
         # A line that a full disk cut off is no command.
         whole = [line for line in text.splitlines() if line.count("\t") == _TABS]
-        found = sorted(map(_typed, whole), key=lambda each: each.began_at)
+        read = (_typed(line) for line in whole)
+        found = sorted((each for each in read if each), key=lambda each: each.began_at)
         return tuple(
             each
             for each in found
@@ -142,9 +143,12 @@ def contents_hash(contents: Contents) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _typed(line: str) -> Typed:
+def _typed(line: str) -> Typed | None:
     began, ended, code, words = line.split("\t")
-    return Typed(float(began), float(ended), int(code), words)
+    try:
+        return Typed(float(began), float(ended), int(code), words)
+    except ValueError:
+        return None  # nothing that `note` wrote
 
 
 def _within(inner: Typed, outer: Typed) -> bool:

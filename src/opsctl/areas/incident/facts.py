@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from opsctl.adapters.incidents import IncidentEvent, IncidentStore
-from opsctl.core.errors import OpsError
+from opsctl.core.errors import Exit, OpsError
 
 if TYPE_CHECKING:
     from opsctl.core.call import Call
@@ -194,8 +194,29 @@ def user() -> str:
 
 
 def made_of(events: Iterable[IncidentEvent]) -> Incident:
-    """Return the incident that some events make; the first one opened it."""
+    """Return the incident that some events make; the first one opened it.
+
+    Raises OpsError `incident-unreadable` (exit 3) where an event lacks what its kind has.
+    """
     first, *rest = events
+    event = first
+    try:
+        incident = _opened(first, rest)
+        for event in rest:
+            incident = _after(incident, event)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OpsError(
+            f"The record of incident {first.incident} was not understood",
+            why=f"event {event.seq} ({event.kind}) is not what this opsctl writes: "
+            f"{type(error).__name__}",
+            hint="was it written by a newer opsctl? Then upgrade this one",
+            code="incident-unreadable",
+            exit=Exit.UNKNOWN,
+        ) from None
+    return incident
+
+
+def _opened(first: IncidentEvent, rest: Sequence[IncidentEvent]) -> Incident:
     data = first.data
     incident = Incident(
         id=first.incident,
@@ -217,11 +238,7 @@ def made_of(events: Iterable[IncidentEvent]) -> Incident:
         messages=_message(first),
         events=(first, *rest),
     )
-    if incident.lead:
-        incident = replace(incident, responded_at=first.at)
-    for event in rest:
-        incident = _after(incident, event)
-    return incident
+    return replace(incident, responded_at=first.at) if incident.lead else incident
 
 
 def _after(incident: Incident, event: IncidentEvent) -> Incident:

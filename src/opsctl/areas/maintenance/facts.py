@@ -22,6 +22,9 @@ State = Literal["planned", "started", "finished", "cancelled"]
 WINDOW_KINDS = ("planned", "moved", "started", "finished", "cancelled")
 """Kinds of events that change what a window is."""
 
+_LATEST = 253_402_214_400.0
+"""The last day of the year 9999: what follows is in no calendar."""
+
 
 @dataclass(frozen=True)
 class TaskDone:
@@ -92,13 +95,26 @@ def events_of(call: Call) -> list[MaintenanceEvent]:
 
 
 def windows_of(events: Sequence[MaintenanceEvent]) -> list[Planned]:
-    """Return the windows, the earliest begin first."""
+    """Return the windows, the earliest begin first.
+
+    Raises OpsError `record-unreadable` (exit 3) where an event lacks what its kind has.
+    """
     found: dict[str, Planned] = {}
     for event in events:
-        if event.kind == "planned":
-            found[event.about] = _planned(event)
-        elif event.about in found:
-            found[event.about] = _after(found[event.about], event)
+        try:
+            if event.kind == "planned":
+                found[event.about] = _planned(event)
+            elif event.about in found:
+                found[event.about] = _after(found[event.about], event)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise OpsError(
+                "The record of maintenance was not understood",
+                why=f"event {event.seq} ({event.kind} of {event.about}) is not what this opsctl "
+                f"writes: {type(error).__name__}",
+                hint="was it written by a newer opsctl? Then upgrade this one",
+                code="record-unreadable",
+                exit=Exit.UNKNOWN,
+            ) from None
     return sorted(found.values(), key=lambda each: (each.begins_at, each.id))
 
 
@@ -178,14 +194,21 @@ def _planned(event: MaintenanceEvent) -> Planned:
     return Planned(
         id=event.about,
         uid=str(data["uid"]),
-        begins_at=float(data["begins_at"]),
-        ends_at=float(data["ends_at"]),
+        begins_at=_moment(data["begins_at"]),
+        ends_at=_moment(data["ends_at"]),
         reason=str(data["reason"]),
         planned_at=event.at,
         planned_by=event.actor,
         changed_at=event.at,
         short_notice=str(data.get("short_notice", "")),
     )
+
+
+def _moment(value: Any) -> float:
+    at = float(value)
+    if not 0 <= at < _LATEST:
+        raise ValueError("no calendar has it")
+    return at
 
 
 def _after(window: Planned, event: MaintenanceEvent) -> Planned:
@@ -197,8 +220,8 @@ def _after(window: Planned, event: MaintenanceEvent) -> Planned:
         case "moved":
             return replace(
                 window,
-                begins_at=float(data["begins_at"]),
-                ends_at=float(data["ends_at"]),
+                begins_at=_moment(data["begins_at"]),
+                ends_at=_moment(data["ends_at"]),
                 reason=str(data.get("reason", window.reason)),
                 short_notice=str(data.get("short_notice", "")),
             )
