@@ -72,7 +72,7 @@ def _sections(data: Any) -> Iterator[tuple[int, int, dict[str, Any]]]:
         try:
             offset, part = each["offset"], each["map"]
             line, column = int(offset["line"]), int(offset["column"])
-        except (TypeError, KeyError, ValueError):
+        except (TypeError, KeyError, ValueError, OverflowError):
             raise ValueError("a section of it has no offset and no map") from None
         if not isinstance(part, dict):
             raise ValueError("a section of it is no map")

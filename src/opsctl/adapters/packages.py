@@ -122,6 +122,8 @@ def read_advisories(answer: Mapping[str, Any], tool: Tool) -> list[Advisory]:
 def _of_npm(packages: Mapping[str, Any]) -> list[Advisory]:
     found: dict[tuple[str, str, str], Advisory] = {}
     for said in packages.values():
+        if not isinstance(said, dict):
+            continue
         available = said.get("fixAvailable")
         fix = ""
         if isinstance(available, dict):
@@ -129,7 +131,8 @@ def _of_npm(packages: Mapping[str, Any]) -> list[Advisory]:
             fix = f"{available.get('name')} {available.get('version')}{major}"
         elif available:
             fix = "npm audit fix"
-        for each in said.get("via") or ():
+        via = said.get("via")
+        for each in via if isinstance(via, list) else ():
             # A text names another package of the list, which the advisory is about.
             if isinstance(each, dict):
                 advisory = Advisory(
@@ -149,7 +152,7 @@ def _ask(project: Path, tool: Tool, *words: str) -> dict[str, Any]:
     done = run_program([program, *words], cwd=str(project), timeout_s=_TIMEOUT_S)
     try:
         answer = json.loads(done.stdout) if done.stdout.strip() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise _unread(tool, words[0], done.last_line or f"exit code {done.exit_code}")

@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.process import LOOK, run_program
@@ -58,11 +58,14 @@ def in_database(reference: str, database: str) -> str:
 
 
 def url_with_database(url: str, database: str) -> str:
-    """Return the URL of another database on the same server; also of the key=value form."""
+    """Return the URL of another database on the same server; also of the key=value form.
+
+    Raises OpsError `database-url` (exit 2).
+    """
     if "://" not in url:
         escaped = database.replace("\\", "\\\\").replace("'", "\\'")
         return f"{url} dbname='{escaped}'"
-    return urlsplit(url)._replace(path="/" + quote(database, safe="")).geturl()
+    return _split(url)._replace(path="/" + quote(database, safe="")).geturl()
 
 
 def without_secrets(text: str, secrets: Iterable[str]) -> str:
@@ -85,7 +88,20 @@ def without_secrets(text: str, secrets: Iterable[str]) -> str:
 
 
 def _password_of(url: str) -> str:
-    return unquote(urlsplit(url).password or "")
+    return unquote(_split(url).password or "")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise OpsError(
+            "The database URL was not understood",
+            why="its host is no name and no address",
+            hint="it looks like postgresql://USER:PASSWORD@HOST:5432/DATABASE; "
+            "encode special characters of the password",
+            code="database-url",
+        ) from None
 
 
 def _missing(reference: str, why: str) -> OpsError:

@@ -8,6 +8,10 @@ from datetime import UTC, datetime, timedelta
 from opsctl.core.errors import OpsError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_EARLIEST, _LATEST = (
+    datetime(year, month, day, tzinfo=UTC).timestamp() for year, month, day in
+    ((1, 1, 1), (9999, 12, 31))
+)  # fmt: skip
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhdw])", re.ASCII)
 
 
@@ -35,11 +39,15 @@ def parse_moment(text: str, option: str, *, now: float) -> float:
     if word == "now":
         return now
     found = _DURATION.fullmatch(word)
-    if found:
-        return now - float(found[1]) * _UNITS[found[2]]
     try:
-        moment = datetime.fromisoformat(word)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if found:
+            at = now - float(found[1]) * _UNITS[found[2]]
+        else:
+            moment = datetime.fromisoformat(word)
+            at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if not _EARLIEST <= at <= _LATEST:
+            raise ValueError("no calendar has it")
+        return at
     except (ValueError, OverflowError):
         raise OpsError(
             f"{option} {text!r} is no time",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -177,7 +178,10 @@ def _rule(data: Mapping[str, Any]) -> Rule:
 def _reach(trigger: str) -> int:
     parser: Any = re._parser  # type: ignore[attr-defined]
     try:
-        return min(int(parser.parse(trigger).getwidth()[1]), _MOST_REACH)
+        with warnings.catch_warnings():
+            # It is RE2 that will match: what a later `re` may read otherwise is no news.
+            warnings.simplefilter("ignore")
+            return min(int(parser.parse(trigger).getwidth()[1]), _MOST_REACH)
     except re.error:
         # RE2 and Hyperscan know what `re` does not, such as \Q...\E.
         return _MOST_REACH
