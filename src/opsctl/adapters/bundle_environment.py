@@ -11,16 +11,16 @@ from pathlib import Path
 
 from opsctl.adapters.secret_scanner.public_names import PUBLIC_PREFIXES
 
-_EXAMPLES = re.compile(r"\.(example|sample|template|dist|test|vault)$", re.IGNORECASE)
+# Compiled when there is such a file: that takes longer than to look for one.
+_EXAMPLES = r"(?i)\.(example|sample|template|dist|test|vault)$"
 # The expression of the npm package dotenv, which Next.js and Vite read these files with.
-_LINE = re.compile(
-    r"^[^\S\n]*(?:export\s+)?([\w.-]+)(?:\s*=\s*?|:\s+?)"
-    r"(\s*'(?:\\'|[^'])*'|\s*\"(?:\\\"|[^\"])*\"|\s*`(?:\\`|[^`])*`|[^#\r\n]+)?\s*(?:#.*)?$",
-    re.MULTILINE,
+_LINE = (
+    r"(?m)^[^\S\n]*(?:export\s+)?([\w.-]+)(?:\s*=\s*?|:\s+?)"
+    r"(\s*'(?:\\'|[^'])*'|\s*\"(?:\\\"|[^\"])*\"|\s*`(?:\\`|[^`])*`|[^#\r\n]+)?\s*(?:#.*)?$"
 )
-_REFERENCE = re.compile(r"(?<!\\)\$(?:\{(\w+)\}|(\w+))")
-_SENSITIVE = re.compile(
-    r"KEY|SECRET|TOKEN|PASS|PWD|CREDENTIAL|PRIVATE|DSN|SALT|SIGNING|DATABASE_URL|CONNECTION", re.I
+_REFERENCE = r"(?<!\\)\$(?:\{(\w+)\}|(\w+))"
+_SENSITIVE = (
+    r"(?i)KEY|SECRET|TOKEN|PASS|PWD|CREDENTIAL|PRIVATE|DSN|SALT|SIGNING|DATABASE_URL|CONNECTION"
 )
 _FILE_BYTES = 1 << 20
 _SHORTEST_SENSITIVE = 6
@@ -68,7 +68,7 @@ def read_private_values(
     given: dict[tuple[str, str], str] = {}
     closed = []
     for path in sorted(project.glob(".env*")):
-        if not path.is_file() or _EXAMPLES.search(path.name):
+        if not path.is_file() or re.search(_EXAMPLES, path.name):
             continue
         try:
             with path.open("rb") as file:
@@ -81,7 +81,7 @@ def read_private_values(
     public = {value for (name, value) in given if name.startswith(PUBLIC_PREFIXES)}
     found: dict[tuple[str, str], PrivateValue] = {}
     for (name, value), file_name in given.items():
-        sensitive = bool(_SENSITIVE.search(name))
+        sensitive = bool(re.search(_SENSITIVE, name))
         if name.startswith(PUBLIC_PREFIXES) or value in public or not _telling(value, sensitive):
             continue
         forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
@@ -93,7 +93,7 @@ def read_private_values(
 def parse_env(text: str) -> dict[str, str]:
     """Return the variables of a `.env` file, with references to others of it filled in."""
     values: dict[str, str] = {}
-    for name, raw in _LINE.findall(text.replace("\r\n", "\n")):
+    for name, raw in re.findall(_LINE, text.replace("\r\n", "\n")):
         value = raw.strip()
         quote = value[:1]
         quoted = len(value) > 1 and quote in "'\"`" and value[-1] == quote
@@ -102,8 +102,10 @@ def parse_env(text: str) -> dict[str, str]:
         if quoted and quote == '"':
             value = value.replace("\\n", "\n").replace("\\r", "\r")
         if quote != "'":
-            value = _REFERENCE.sub(
-                lambda match: values.get(match.group(1) or match.group(2), match.group(0)), value
+            value = re.sub(
+                _REFERENCE,
+                lambda match: values.get(match.group(1) or match.group(2), match.group(0)),
+                value,
             )
         values[name] = value
     return values

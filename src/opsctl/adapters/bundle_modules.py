@@ -12,7 +12,6 @@ from typing import Any
 
 from opsctl.adapters.bundle_build import Build, is_script, objects, strings, table
 from opsctl.adapters.bundle_sizes import LARGEST, SizeCache
-from opsctl.adapters.bundle_sourcemap import modules_of
 from opsctl.core.errors import Exit, OpsError
 
 _MAP_BYTES = 32 << 20
@@ -72,6 +71,8 @@ def _map_of(root: Path, name: str, served: frozenset[str]) -> str | None:
 
 
 def _read_map(root: Path, name: str, place: str, cache: SizeCache) -> Mapping[str, int]:
+    from opsctl.adapters.bundle_sourcemap import modules_of
+
     script = _read(root / name, LARGEST)
     source_map = _read(root / place, _MAP_BYTES)
     digest = hashlib.blake2b(script, digest_size=16)

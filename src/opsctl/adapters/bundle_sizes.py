@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 import stat
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from opsctl.adapters.compression import Method, packer
 
@@ -22,6 +24,7 @@ _KEPT = 20_000
 _SETTLED_NS = 2_000_000_000
 """A file that changed so shortly before it was looked at may change again unnoticed."""
 _CACHE_BYTES = 64 << 20
+_Made = TypeVar("_Made")
 
 
 class Look(Protocol):
@@ -184,26 +187,54 @@ def measure(
         }
         return digest, len(data), packed
 
-    if not todo:
-        return Measured(sizes, tuple(failed))
-    # Imported when there is work: it takes as long as looking at a hundred files.
-    from concurrent.futures import ThreadPoolExecutor
-
     todo.sort(reverse=True)
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        futures = [(pool.submit(one, name), name, shape) for _, name, shape in todo]
-        for future, name, shape in futures:
-            try:
-                digest, raw, packed = future.result()
-            except OSError as error:
-                failed.append((name, error.strerror or type(error).__name__))
-                continue
-            cache.packed[digest] = {**cache.packed.pop(digest, {}), **packed}
-            cache.seen[os.path.join(root, name)] = (shape, digest)  # noqa: PTH118
-            cache.changed = True
-            by_name = {method.name: packed[method.label] for method in methods}
-            sizes[name] = Size(name, digest, raw, by_name)
+    made = _on_every_core(one, [name for _, name, _ in todo])
+    for (_, name, shape), found in zip(todo, made, strict=True):
+        if isinstance(found, OSError):
+            failed.append((name, found.strerror or type(found).__name__))
+            continue
+        digest, raw, packed = found
+        cache.packed[digest] = {**cache.packed.pop(digest, {}), **packed}
+        cache.seen[os.path.join(root, name)] = (shape, digest)  # noqa: PTH118
+        cache.changed = True
+        by_name = {method.name: packed[method.label] for method in methods}
+        sizes[name] = Size(name, digest, raw, by_name)
     return Measured(sizes, tuple(failed))
+
+
+def _on_every_core(work: Callable[[str], _Made], names: list[str]) -> list[_Made | OSError]:
+    """Return what `work` made of each name, in their order, or the OSError it ended with.
+
+    In plain threads: the library's pool takes as long to import as a small build to pack.
+    """
+    made: dict[int, _Made | OSError] = {}
+    broken: list[BaseException] = []
+    waiting = deque(enumerate(names))
+
+    def take() -> None:
+        while not broken:
+            try:
+                number, name = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                made[number] = work(name)
+            except OSError as error:
+                made[number] = error
+            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+                broken.append(error)
+
+    others = [
+        threading.Thread(target=take) for _ in range(min(os.cpu_count() or 1, len(names)) - 1)
+    ]
+    for each in others:
+        each.start()
+    take()
+    for each in others:
+        each.join()
+    if broken:
+        raise broken[0]
+    return [made[number] for number in range(len(names))]
 
 
 def _known(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opsctl.core.call import Call
 
 _NAMES = ("opsctl.yaml", os.path.join("config", "opsctl.yaml"))  # noqa: PTH118 - a fast start
-_MOST_BYTES = 4 << 20
+_MOST_BYTES = 16 << 20
 
 
 def keep(call: Call, *, config: str | None, env: str | None) -> None:
@@ -41,15 +41,7 @@ def keep(call: Call, *, config: str | None, env: str | None) -> None:
         "bundle": _packed(call.settings.bundle),
         "secrets_scan": _packed(call.settings.secrets_scan),
     }
-    temporary = f"{path}.{os.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
-            json.dump(document, file)
-        os.replace(temporary, path)  # noqa: PTH105
-    except OSError:
-        return
+    write_privately(path, document)
 
 
 def recall(*, config: str | None, env: str | None) -> SimpleNamespace | None:
@@ -61,11 +53,7 @@ def recall(*, config: str | None, env: str | None) -> SimpleNamespace | None:
     if path is None:
         return None
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            stat = os.fstat(file.fileno())
-            if stat.st_uid != os.getuid() or stat.st_mode & 0o077 or stat.st_size > _MOST_BYTES:
-                return None
-            document = json.loads(file.read())
+        document = read_privately(path)
         if document["key"] != _key(config, env):
             return None
         if document["stamps"] != _stamps(config, document["root"]):
@@ -83,14 +71,43 @@ def recall(*, config: str | None, env: str | None) -> SimpleNamespace | None:
 
 
 def _path(config: str | None, env: str | None) -> str | None:
-    """Return where it is kept; None where files have no owner, so that nobody could be trusted."""
+    return private_path("settings", json.dumps(_key(config, env)).encode())
+
+
+def private_path(kind: str, of: bytes) -> str | None:
+    """Return where something is kept in the user's cache directory.
+
+    None where files have no owner, so that nobody could be trusted, and where there is no such
+    directory.
+    """
     if not hasattr(os, "getuid"):
         return None
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
     if not os.path.isabs(home):  # noqa: PTH117
         return None
-    name = binascii.crc32(json.dumps(_key(config, env)).encode())
-    return os.path.join(home, "opsctl", f"settings-{name:08x}.json")  # noqa: PTH118
+    return os.path.join(home, "opsctl", f"{kind}-{binascii.crc32(of):08x}.json")  # noqa: PTH118
+
+
+def read_privately(path: str) -> Any:
+    """Return what was kept; raises OSError, or ValueError for what somebody else may have put."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        stat = os.fstat(file.fileno())
+        if stat.st_uid != os.getuid() or stat.st_mode & 0o077 or stat.st_size > _MOST_BYTES:
+            raise ValueError("it is not this user's alone, or too large")
+        return json.loads(file.read())
+
+
+def write_privately(path: str, document: Any) -> None:
+    """Keep something for this user alone; where that cannot be written, it is not kept."""
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
+            json.dump(document, file)
+        os.replace(temporary, path)  # noqa: PTH105
+    except OSError:
+        return
 
 
 def _key(config: str | None, env: str | None) -> list[Any]:

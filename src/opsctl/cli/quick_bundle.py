@@ -6,9 +6,16 @@ whatever is out of the ordinary it keeps its hands off.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import sys
+import time
+from types import SimpleNamespace
 
 from opsctl.render import FORMATS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _VALUES = {
     "--env": "env",
@@ -18,23 +25,29 @@ _VALUES = {
     "--base": "base",
     "--html": "html",
 }
+_USUAL = {
+    "directory": None, "env": None, "config": None, "format": FORMATS[0], "output": None,
+    "base": "", "html": None, "cached": True, "quiet": False,
+}  # fmt: skip
 _QUIET = frozenset({"--quiet", "-q"})
 _WITHOUT_EFFECT = frozenset({"--no-input"})
 
 
-@dataclass
-class Wanted:
-    """The command line, understood."""
+class Wanted(SimpleNamespace):
+    """The command line, understood. No dataclass: that takes longer than the rest of a start."""
 
-    directory: str | None = None
-    env: str | None = None
-    config: str | None = None
-    format: str = FORMATS[0]
-    output: str | None = None
-    base: str = ""
-    html: str | None = None
-    cached: bool = True
-    quiet: bool = False
+    directory: str | None
+    env: str | None
+    config: str | None
+    format: str
+    output: str | None
+    base: str
+    html: str | None
+    cached: bool
+    quiet: bool
+
+    def __init__(self, **given: object) -> None:
+        super().__init__(**{**_USUAL, **given})
 
 
 def attempt(argv: list[str]) -> int | None:
@@ -47,11 +60,33 @@ def attempt(argv: list[str]) -> int | None:
     kept = recall(config=wanted.config, env=wanted.env)
     if kept is None:
         return None
+    remembers = wanted.cached and not wanted.base and not wanted.html
+    if not remembers:
+        return _checked(wanted, kept, key=None)
+    from opsctl.cli.kept_report import recall as recall_report
+    from opsctl.cli.screen import colored, width_of
+    from opsctl.cli.session import write
+
+    key = [wanted.format, wanted.output is None, width_of(sys.stdout), colored(sys.stdout)]
+    before = recall_report(_place(wanted, kept), key, kept=kept)
+    if before is None:
+        return _checked(wanted, kept, key=key)
+    return write(before[1], code=before[0], output=_path(wanted.output))
+
+
+def _place(wanted: Wanted, kept: SimpleNamespace) -> str:
+    """Return the directory that is looked at, absolute, as the check itself chooses it."""
+    if wanted.directory is not None:
+        return os.path.abspath(wanted.directory)  # noqa: PTH100 - pathlib costs what it would save
+    return os.path.join(kept.root, kept.settings.project if kept.settings else ".")  # noqa: PTH118
+
+
+def _checked(wanted: Wanted, kept: SimpleNamespace, *, key: list[object] | None) -> int:
+    """Check, show what was found, and keep that under `key` for the next time."""
     from pathlib import Path
-    from types import SimpleNamespace
 
     from opsctl.areas.bundle_check.work import check_bundles
-    from opsctl.cli.session import show
+    from opsctl.cli.session import rendered, write
     from opsctl.core.call import Call
 
     environments = {} if kept.environment is None else {kept.environment: kept.settings}
@@ -64,15 +99,30 @@ def attempt(argv: list[str]) -> int | None:
         environment_name=kept.environment,
         say=_drop if wanted.quiet else _say,
     )
+    began_ns = time.time_ns()
     report = check_bundles(
         call,
-        directory=Path(wanted.directory) if wanted.directory is not None else None,
+        directory=_path(wanted.directory),
         base=wanted.base,
         build_first=False,
-        html=Path(wanted.html) if wanted.html is not None else None,
+        html=_path(wanted.html),
         cached=wanted.cached,
     )
-    return show(report, wanted.format, output=Path(wanted.output) if wanted.output else None)
+    code, text = rendered(report, wanted.format, to_terminal=wanted.output is None)
+    if key is not None:
+        from opsctl.cli.kept_report import keep
+
+        place = _place(wanted, kept)
+        keep(place, key, kept=kept, report=report, began_ns=began_ns, answer=(code, text))
+    return write(text, code=code, output=_path(wanted.output))
+
+
+def _path(given: str | None) -> Path | None:
+    if given is None:
+        return None
+    from pathlib import Path
+
+    return Path(given)
 
 
 def understood(argv: list[str]) -> Wanted | None:

@@ -170,10 +170,14 @@ _FILE_WIDTH = 100
 
 def show(report: Report, format: str, *, output: Path | None) -> int:
     """Render a report to stdout or a file and return its exit code."""
+    code, text = rendered(report, format, to_terminal=output is None)
+    return write(text, code=code, output=output)
+
+
+def rendered(report: Report, format: str, *, to_terminal: bool) -> tuple[int, str]:
+    """Return the exit code and the text of a report, as wide and coloured as stdout may be."""
     from opsctl.render.report import exit_code, render_report
 
-    code = exit_code(report, format)
-    to_terminal = output is None
     text = render_report(
         report,
         format,
@@ -181,6 +185,11 @@ def show(report: Report, format: str, *, output: Path | None) -> int:
         color=to_terminal and colored(sys.stdout),
         links=to_terminal and linked(sys.stdout),
     )
+    return exit_code(report, format), text
+
+
+def write(text: str, *, code: int, output: Path | None) -> int:
+    """Write a result that was rendered and return the exit code, `code` if it could be written."""
     try:
         write_result(text, output=output)
     except OSError:

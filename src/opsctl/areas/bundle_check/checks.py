@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from opsctl.adapters.bundle_build import Route
 from opsctl.areas.bundle_check.facts import BundleFacts
-from opsctl.areas.bundle_check.growth import Growth, kilobytes, say_parts
+from opsctl.areas.bundle_check.words import kilobytes, say_parts
 from opsctl.core.report import Finding, Location, Severity, Status
 
 if TYPE_CHECKING:
+    from opsctl.areas.bundle_check.growth import Growth
     from opsctl.core.settings import Bundle, BundleBudget
 
 _NAMED = 3

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from opsctl.adapters.bundle_build import is_script
 from opsctl.areas.bundle_check.snapshot import File, Snapshot
 
-_SHOWN = 3
 _LEAST = 64
 """Bytes: less than that is the noise of another hash."""
 
@@ -149,20 +148,3 @@ def _by_identity(files: Iterable[File]) -> dict[str, File]:
 def _largest(parts: Iterable[Part]) -> tuple[Part, ...]:
     changed = [part for part in parts if abs(part.delta) >= _LEAST]
     return tuple(sorted(changed, key=lambda part: (-part.delta, part.name)))
-
-
-def say_parts(parts: tuple[Part, ...]) -> str:
-    """Return the parts that grew most, for a person: `parts/chart.jsx +71.2 kB (new)`."""
-    grown = [part for part in parts if part.delta > 0]
-    said = [
-        f"{part.name} +{kilobytes(part.delta)}{'' if part.before else ' (new)'}"
-        for part in grown[:_SHOWN]
-    ]
-    if len(grown) > _SHOWN:
-        said.append(f"and {len(grown) - _SHOWN} more")
-    return ", ".join(said)
-
-
-def kilobytes(count: int) -> str:
-    """Return bytes as kB of 1000, to a tenth."""
-    return f"{count / 1000:,.1f} kB"

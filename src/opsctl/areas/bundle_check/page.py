@@ -7,11 +7,14 @@ import hashlib
 import html
 import importlib.resources
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opsctl.adapters.bundle_build import is_script, is_style
 from opsctl.areas.bundle_check.facts import BundleFacts
-from opsctl.areas.bundle_check.growth import Growth, kilobytes
+from opsctl.areas.bundle_check.words import kilobytes
+
+if TYPE_CHECKING:
+    from opsctl.areas.bundle_check.growth import Growth
 
 _MOST_FILES = 600
 _MOST_MODULES = 4_000

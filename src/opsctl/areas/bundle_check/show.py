@@ -1,4 +1,4 @@
-"""Lay out a build's sizes: tables and notes for a person, judgements for machines; pure."""
+"""Lay out a build's sizes: tables and notes for a person, plain data for machines; pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from opsctl.adapters.bundle_build import Route
 from opsctl.adapters.bundle_packages import join_sizes, package_of
 from opsctl.areas.bundle_check.checks import budget_of, describe
 from opsctl.areas.bundle_check.facts import BundleFacts
-from opsctl.areas.bundle_check.growth import Growth, RouteGrowth, kilobytes, say_parts
+from opsctl.areas.bundle_check.words import kilobytes, say_parts, signed
 from opsctl.core.report import Table
 
 if TYPE_CHECKING:
+    from opsctl.areas.bundle_check.growth import Growth, RouteGrowth
     from opsctl.core.settings import Bundle, BundleBudget
 
+VERSION = 1
+"""Of the plain data."""
+_MOST_MODULES = 5_000
 _FEW = 10
 _MOST_ROWS = 200
 _LARGEST = 15
@@ -66,13 +70,6 @@ def _changes(growth: Growth) -> Table:
 def _lost(grown: RouteGrowth) -> str:
     parts = sorted((*grown.modules, *grown.files), key=lambda part: part.delta)
     return f"{parts[0].name} {signed(parts[0].delta)}" if parts and parts[0].delta < 0 else ""
-
-
-def signed(delta: int | None) -> str:
-    """Return a change with its sign; `new` for what was not there, a dash for none."""
-    if not delta:
-        return "new" if delta is None else "-"
-    return f"{'+' if delta > 0 else '-'}{kilobytes(abs(delta))}"
 
 
 def _routes(
@@ -164,6 +161,49 @@ def _notes(facts: BundleFacts, settings: Bundle, growth: Growth | None) -> Itera
     yield from facts.notes
     if growth is not None:
         yield from growth.notes
+
+
+def data_of(facts: BundleFacts) -> dict[str, Any]:
+    """Return the sizes as plain data: printed as JSON, kept, and compared with."""
+    users = facts.users
+    labels = facts.labels
+    modules = join_sizes(facts.modules.by_file.values())
+    largest = sorted(modules.items(), key=lambda item: (-item[1], item[0]))[:_MOST_MODULES]
+    return {
+        "version": VERSION,
+        "tool": facts.build.tool,
+        "build": facts.where,
+        "methods": {method.name: method.label for method in facts.methods},
+        "total": {
+            "js": {kind: facts.total(facts.all_scripts, kind) for kind in facts.kinds},
+            "css": {kind: facts.total(facts.all_styles, kind) for kind in facts.kinds},
+        },
+        "routes": [
+            {
+                "route": route.name,
+                "router": route.router,
+                "js": {kind: facts.total(facts.scripts(route), kind) for kind in facts.kinds},
+                "css": {kind: facts.total(facts.styles(route), kind) for kind in facts.kinds},
+                "files": list(route.files),
+            }
+            for route in facts.build.routes
+        ],
+        "files": [
+            {
+                "file": name,
+                "label": labels.get(name, ""),
+                "routes": len(users.get(name, ())),
+                "digest": size.digest,
+                **{kind: size.of(kind) for kind in facts.kinds},
+            }
+            for name, size in sorted(facts.sizes.items())
+        ],
+        "modules_from": facts.modules.source,
+        "modules": [
+            {"module": name, "package": (package_of(name) or ("",))[0], "bytes": size}
+            for name, size in largest
+        ],
+    }
 
 
 def judged(facts: BundleFacts, settings: Bundle, growth: Growth | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The sizes of one build as plain data: what is printed as JSON, kept, and compared with."""
+"""The sizes of an earlier build, read back from the plain data that was printed or kept."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from opsctl.adapters.bundle_build import objects, strings, table
-from opsctl.adapters.bundle_packages import join_sizes, package_of
-from opsctl.areas.bundle_check.facts import BundleFacts
+from opsctl.areas.bundle_check.show import VERSION
 
-VERSION = 1
-_MOST_MODULES = 5_000
 _HASH = re.compile(r"(?<=[-._])(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{8}(?=\.)|[-.]?[0-9a-f]{12,}(?=\.)")
 
 
@@ -47,51 +44,8 @@ class Snapshot:
     """Kind -> label: sizes of different labels cannot be compared."""
 
 
-def data_of(facts: BundleFacts) -> dict[str, Any]:
-    """Return the sizes as plain data."""
-    users = facts.users
-    labels = facts.labels
-    modules = join_sizes(facts.modules.by_file.values())
-    largest = sorted(modules.items(), key=lambda item: (-item[1], item[0]))[:_MOST_MODULES]
-    return {
-        "version": VERSION,
-        "tool": facts.build.tool,
-        "build": facts.where,
-        "methods": {method.name: method.label for method in facts.methods},
-        "total": {
-            "js": {kind: facts.total(facts.all_scripts, kind) for kind in facts.kinds},
-            "css": {kind: facts.total(facts.all_styles, kind) for kind in facts.kinds},
-        },
-        "routes": [
-            {
-                "route": route.name,
-                "router": route.router,
-                "js": {kind: facts.total(facts.scripts(route), kind) for kind in facts.kinds},
-                "css": {kind: facts.total(facts.styles(route), kind) for kind in facts.kinds},
-                "files": list(route.files),
-            }
-            for route in facts.build.routes
-        ],
-        "files": [
-            {
-                "file": name,
-                "label": labels.get(name, ""),
-                "routes": len(users.get(name, ())),
-                "digest": size.digest,
-                **{kind: size.of(kind) for kind in facts.kinds},
-            }
-            for name, size in sorted(facts.sizes.items())
-        ],
-        "modules_from": facts.modules.source,
-        "modules": [
-            {"module": name, "package": (package_of(name) or ("",))[0], "bytes": size}
-            for name, size in largest
-        ],
-    }
-
-
 def read_snapshot(data: Any) -> Snapshot:
-    """Return the sizes from data that `data_of` made; raises ValueError for anything else."""
+    """Return the sizes from data that `show.data_of` made; raises ValueError for anything else."""
     if not isinstance(data, dict) or data.get("version") != VERSION:
         raise ValueError(f"it is not of version {VERSION}")
     routes, files = data.get("routes"), data.get("files")

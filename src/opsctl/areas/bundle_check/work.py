@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opsctl.areas.bundle_check import checks, show
 from opsctl.areas.bundle_check.facts import BundleFacts, gather
-from opsctl.areas.bundle_check.growth import Growth, compare
-from opsctl.areas.bundle_check.snapshot import data_of, read_snapshot
 from opsctl.core.call import Call
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.report import Finding, Report, Status
+
+if TYPE_CHECKING:
+    from opsctl.areas.bundle_check.growth import Growth
 
 
 def check_bundles(
@@ -38,11 +39,13 @@ def check_bundles(
         notes.append(f"Ran {run_script(place, timeout_s=settings.run_timeout_s)} first.")
     facts = gather(place, settings, root=call.root, cached=cached, scan=call.settings.secrets_scan)
     _refuse_unknown_kind(settings.compression, facts)
-    data = data_of(facts)
+    data = show.data_of(facts)
     growth: Growth | None = None
     home = place if place.is_dir() else call.root
     if base:
         from opsctl.areas.bundle_check.base import find_base
+        from opsctl.areas.bundle_check.growth import compare
+        from opsctl.areas.bundle_check.snapshot import read_snapshot
 
         before, name = find_base(base, project=home, root=call.root, baseline=settings.baseline)
         growth = compare(
