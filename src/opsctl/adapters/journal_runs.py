@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from opsctl.adapters.state import StateConnection, open_state
+from opsctl.core.journal import damaged, read_data
 from opsctl.core.state_place import StatePlace
 
 _EVENTS = "SELECT run, step, kind, at, actor, data FROM event ORDER BY seq"
@@ -51,7 +51,10 @@ class JournalRuns:
         self._state = open_state(place, ())
 
     def of(self, environment: str) -> list[JournalRun]:
-        """Return the runs of an environment, the earliest first."""
+        """Return the runs of an environment, the earliest first.
+
+        Raises OpsError `journal-damaged` (exit 3).
+        """
         nothing: list[tuple[Any, ...]] = []
 
         def look(connection: StateConnection) -> list[tuple[Any, ...]]:
@@ -59,11 +62,14 @@ class JournalRuns:
 
         runs: dict[str, JournalRun] = {}
         for run, step, kind, at, actor, text in self._state.read(look, empty=nothing):
-            data = json.loads(text)
-            if kind == "planned":
-                runs[run] = _planned(run, _moment(at), actor, data)
-            elif run in runs:
-                _take(runs[run], step, kind, _moment(at), data)
+            data = read_data(text, f"a row of run {run}")
+            try:
+                if kind == "planned":
+                    runs[run] = _planned(run, _moment(at), actor, data)
+                elif run in runs:
+                    _take(runs[run], step, kind, _moment(at), data)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                raise damaged(f"a row of run {run} ({kind}) is not what opsctl writes") from None
         return [each for each in runs.values() if each.environment == environment]
 
 

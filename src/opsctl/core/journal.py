@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from opsctl.core.errors import Exit, OpsError
 from opsctl.core.lease import Fence
 
 KINDS = (
@@ -42,6 +43,31 @@ class Event:
     """The database user who wrote it, as the server knows him; None in a file."""
 
 
+def read_data(text: str, what: str) -> dict[str, Any]:
+    """Return what a row of the journal says, of its text.
+
+    Raises OpsError `journal-damaged` (exit 3), naming `what`, for anything but a JSON object.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        return found
+    raise damaged(f"the data of {what} is no JSON object")
+
+
+def damaged(why: str) -> OpsError:
+    """Return the error for a journal that somebody wrote into, `journal-damaged` (exit 3)."""
+    return OpsError(
+        "The journal holds what opsctl does not write",
+        why=why,
+        hint="opsctl runs audit names the first row that was changed",
+        code="journal-damaged",
+        exit=Exit.UNKNOWN,
+    )
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the journal as it is kept: its data as text, with the hash."""
@@ -61,10 +87,10 @@ class Row:
 
     @property
     def event(self) -> Event:
-        """What the row says."""
+        """What the row says. Raises OpsError `journal-damaged` (exit 3)."""
         return Event(
-            self.seq, self.run, self.step, self.kind, self.at, self.actor, json.loads(self.data),
-            self.user,
+            self.seq, self.run, self.step, self.kind, self.at, self.actor,
+            read_data(self.data, f"row {self.seq}"), self.user,
         )  # fmt: skip
 
 

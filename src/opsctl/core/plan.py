@@ -154,6 +154,13 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
 
 def plan_from_json(data: Mapping[str, Any]) -> Plan:
     """Return the plan that `plan_to_json` wrote; raises KeyError, TypeError or ValueError."""
+    try:
+        return _plan_from_json(data)
+    except (AttributeError, RecursionError) as error:
+        raise ValueError(f"it is no plan: {type(error).__name__}") from None
+
+
+def _plan_from_json(data: Mapping[str, Any]) -> Plan:
     return Plan(
         command=data["command"],
         environment=data["environment"],

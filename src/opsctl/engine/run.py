@@ -546,7 +546,9 @@ class Engine:
 
     def _summary(self, events: list[Event]) -> RunSummary:
         first = events[0]
-        plan = first.data.get("plan", {})
+        plan = first.data.get("plan")
+        plan = plan if isinstance(plan, dict) else {}
+        facts = plan.get("facts")
         environment = str(plan.get("environment", ""))
         over = any(event.kind in ("finished", "aborted") for event in events)
         # Who holds it is asked of a server, where a team shares one.
@@ -563,7 +565,7 @@ class Engine:
             ended_at=events[-1].at if state in ("finished", "aborted") else None,
             actor=first.actor,
             plan_hash=str(first.data.get("sha256", "")),
-            undoes=plan.get("facts", {}).get("undoes"),
+            undoes=facts.get("undoes") if isinstance(facts, dict) else None,
         )
 
 
