@@ -24,6 +24,7 @@ from opsctl.adapters.bundle_build import (
     unique,
     walk,
 )
+from opsctl.adapters.globs import without_repetition
 from opsctl.core.errors import OpsError
 
 _SKIPPED = frozenset(("node_modules", ".git", ".opsctl", ".cache"))
@@ -218,6 +219,6 @@ def _without_hash(name: str) -> str:
 
 def _translate(glob: str) -> str:
     """Return a glob as a regular expression: `**` crosses directories, `*` and `?` do not."""
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob.removeprefix("./"))
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", without_repetition(glob.removeprefix("./")))
     special = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     return "".join(special.get(part, re.escape(part)) for part in parts)

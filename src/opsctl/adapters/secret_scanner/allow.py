@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
+from opsctl.adapters.globs import without_repetition
 from opsctl.core.errors import OpsError
 
 BASELINE = ".opsctl-secrets-baseline"
@@ -149,7 +150,7 @@ def _gitleaksignore(path: Path) -> frozenset[tuple[str, str]]:
 
 def _path_pattern(glob: str) -> str:
     """Return a regular expression for a glob as git's: `**` crosses directories, `*` does not."""
-    text = glob.replace(os.sep, "/").removeprefix("./")
+    text = without_repetition(glob.replace(os.sep, "/").removeprefix("./"))
     if text.endswith("/"):
         text += "**"
     found = "" if "/" in text.rstrip("/") else "(?:.*/)?"
