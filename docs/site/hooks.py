@@ -129,7 +129,6 @@ def _pages() -> dict[str, str]:
     pages |= {place: (ROOT / path).read_text("utf-8") for path, place in COPIED.items()}
     pages |= _reference()
     pages["runbooks/index.md"] = _how_to()
-    pages["installing.md"] = "# Installing\n\n<!-- README: What it needs -->\n"
     settings = _shown(ROOT / SETTINGS[0])
     pages[SETTINGS[1]] = f"# Every setting, with a comment\n\n{settings}"
     examples = sorted(path for path in (ROOT / EXAMPLES[0]).iterdir() if path.is_file())
