@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -80,7 +81,7 @@ def _exchanged(document: Any, random: Random) -> Any:
         _turn(text, [b"x"], random)
         holder[key] = text.decode("utf-8", "replace")
     else:
-        holder[key] = random.choice(_VALUES)
+        holder[key] = copy.deepcopy(random.choice(_VALUES))  # it may be filled later
     return document
 
 
