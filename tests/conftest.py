@@ -6,6 +6,7 @@ import importlib.resources
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -45,6 +46,22 @@ def _baseline(postgres: ScratchServer) -> str:
 def supabase_database_url(postgres: ScratchServer, _baseline: str) -> str:
     """A database with what a Supabase project has before its first migration."""
     return postgres.create_database(template=_baseline)
+
+
+@pytest.fixture(scope="session")
+def compiled_patterns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that a cache keeps of the shipped rules for secrets; compiling takes seconds.
+
+    A test with a cache of its own puts it there.
+    """
+    from opsctl.adapters.secret_scanner.patterns import load_patterns
+
+    folder = tmp_path_factory.mktemp("patterns")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        load_patterns()
+    (path,) = (folder / "opsctl").iterdir()
+    return path
 
 
 @pytest.fixture(scope="session")
