@@ -58,6 +58,8 @@ class Build:
     legacy: tuple[str, ...] = ()
     """Loaded by browsers without modules alone, so part of no first load: polyfills."""
     troubles: tuple[Trouble, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the build does not say, in sentences for a person."""
 
 
 def is_script(name: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,6 +20,7 @@ from opsctl.adapters.bundle_build import (
     bad_manifest,
     inside,
     is_asset,
+    is_script,
     read_manifest,
     read_text,
     strings,
@@ -36,6 +37,8 @@ KNOWN = range(14, 17)
 """Major versions whose manifests were compared with what their server serves."""
 _BUILT_IN = ("/_app", "/_document", "/_error", "/_global-error", "/_not-found", "/404", "/500")
 _STATIC = "static"
+_LATE = "react-loadable-manifest.json"
+_NAMED = 3
 
 
 def is_next_build(folder: Path) -> bool:
@@ -59,8 +62,12 @@ def read_next_build(folder: Path) -> Build:
     app = read_app_routes(folder, root_files)
     pages = tuple(_pages_routes(manifest))
     served = tuple(f"{_STATIC}/{name}" for name in walk(folder / _STATIC) if _is_served(name))
-    named = [_with_prerendered(folder, route) for route in (*app.routes, *pages)]
-    routes, missing = _check(folder, named)
+    rendered = {each: _prerendered(folder, each) for each in (*app.routes, *pages)}
+    routes, missing = _check(folder, [_with(each, html) for each, html in rendered.items()])
+    old = version is None or version.startswith("14.")
+    silent = {
+        each.name for each, html in rendered.items() if not html or (old and each.router == "app")
+    }
     return Build(
         tool=_tool(folder, version, root_files, pages),
         root=folder,
@@ -70,6 +77,7 @@ def read_next_build(folder: Path) -> Build:
         labels=tuple(sorted(_labels(app, manifest).items())),
         legacy=strings(manifest.get("polyfillFiles")),
         troubles=(*app.troubles, *missing),
+        notes=tuple(_unsaid(folder, [each for each in routes if each.name in silent])),
     )
 
 
@@ -120,24 +128,72 @@ def _pages_routes(manifest: dict[str, Any]) -> Iterator[Route]:
         yield Route(name, "pages", tuple(each for each in named if is_asset(each)))
 
 
-def _with_prerendered(folder: Path, route: Route) -> Route:
-    """Return a route with what its page asks for, where it was rendered while building.
+def _prerendered(folder: Path, route: Route) -> str:
+    """Return a route's page where it was rendered while building; else nothing."""
+    place = inside(route.name) if route.name.strip("/") else "index"
+    if place is None:
+        return ""
+    try:
+        return read_text(folder / "server" / route.router / f"{place}.html") or ""
+    except OpsError:
+        return ""  # the manifests are enough
+
+
+def _with(route: Route, html: str) -> Route:
+    """Return a route with what its page asks for.
 
     That is more than the manifests say where a dynamic import is rendered at once.
     """
-    place = inside(route.name) if route.name.strip("/") else "index"
-    if place is None:
-        return route
-    try:
-        html = read_text(folder / "server" / route.router / f"{place}.html") or ""
-    except OpsError:
-        return route  # the manifests are enough
     files = [
         f"{_STATIC}/{address.rpartition(f'/_next/{_STATIC}/')[2].partition('?')[0]}"
         for address, old in tags_of(html)
         if f"/_next/{_STATIC}/" in address and not old
     ]
     return Route(route.name, route.router, unique([*route.files, *filter(is_asset, files)]))
+
+
+def _unsaid(folder: Path, routes: Sequence[Route]) -> Iterator[str]:
+    """Give what cannot be known of routes whose page does not name what it rendered.
+
+    Version 14 preloads no chunk of a dynamic import that a page of the app router rendered at
+    once; the browser asks for it when the page's own script does, and no manifest tells that from
+    one which a person opens later.
+    """
+    more: dict[str, int] = {}
+    for route in routes:
+        late = _late_files(folder, route) - set(route.files)
+        size = sum(os.path.getsize(folder / name) for name in late)  # noqa: PTH202 - as below
+        if size:
+            more[route.name] = size
+    if not more:
+        return
+    names = sorted(more)
+    others = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    yield (
+        f"Not counted: dynamic imports that a page renders at once, on {', '.join(names[:_NAMED])}"
+        f"{others}: up to {max(more.values()) / 1000:,.1f} kB raw each. Next.js names them only in "
+        "pages rendered while building, version 14 not even there for the app router."
+    )
+
+
+def _late_files(folder: Path, route: Route) -> set[str]:
+    """Return the scripts of dynamic imports: webpack's of all routes, Turbopack's of one."""
+    own = f"server/{route.router}/{inside(route.name) or ''}"
+    places = (
+        folder / _LATE,
+        folder / own / "page" / _LATE,
+        folder / own / _LATE,
+    )
+    found: set[str] = set()
+    for place in places:
+        try:
+            manifest = read_manifest(place) or {}
+        except OpsError:
+            continue  # it names no first load
+        for each in manifest.values():
+            named = (_place(folder, name) for name in strings(table(each).get("files")))
+            found |= {name for name in named if name is not None and is_script(name)}
+    return found
 
 
 def _shared_of_pages(manifest: dict[str, Any]) -> frozenset[str]:

@@ -76,6 +76,44 @@ def test_without_the_servers_bundles_no_script_is_missed(
             assert len(set(files[kind]) - set(served[route][kind])) <= 2, route
 
 
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("next14-webpack", "on /, /barrel, /dashboard and 3 more: up to 70.0 kB raw each"),
+        ("next16-webpack", "on /docs/[[...path]], /legacy/[id]: up to 70.0 kB raw each"),
+    ],
+)
+def test_a_dynamic_import_that_no_page_names_is_said(
+    tmp_path: Path, version: str, said: str
+) -> None:
+    folder = tmp_path / ".next"
+    lay(next(each for each in RECORDED if each.stem == version), folder)
+    assert read_next_build(folder).notes == ()
+    late = folder / "static" / "chunks" / "late.js"
+    late.write_bytes(b"x" * 70_000)
+    manifest = {"parts/a.jsx -> ./late": {"id": 1, "files": ["static/chunks/late.js"]}}
+
+    (folder / "react-loadable-manifest.json").write_text(json.dumps(manifest))
+
+    (note,) = read_next_build(folder).notes
+    assert said in note
+
+
+def test_turbopack_says_of_each_page_what_it_may_load_later(tmp_path: Path) -> None:
+    folder = tmp_path / ".next"
+    lay(next(each for each in RECORDED if each.stem == "next16-turbopack"), folder)
+    (folder / "static" / "chunks" / "late.js").write_bytes(b"x" * 70_000)
+    manifest = folder / "server" / "app" / "docs" / "[[...path]]" / "page"
+    manifest.mkdir(parents=True)
+    (manifest / "react-loadable-manifest.json").write_text(
+        json.dumps({"1": {"id": 1, "files": ["static/chunks/late.js", 7, "../gone.js"]}, "2": []})
+    )
+
+    (note,) = read_next_build(folder).notes
+
+    assert "on /docs/[[...path]]: up to 70.0 kB raw each" in note
+
+
 def test_names_that_outlive_a_build_are_known(recorded: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = recorded
 

@@ -158,6 +158,7 @@ def _notes(facts: BundleFacts, settings: Bundle, growth: Growth | None) -> Itera
         yield "What the files are made of is not known: there are no source maps and no stats file."
     if growth is None and any(each.growth_kb is not None for each in settings.budgets):
         yield "Growth is limited in the settings and not judged here: there is no --base."
+    yield from facts.build.notes
     yield from facts.notes
     if growth is not None:
         yield from growth.notes
