@@ -6,7 +6,7 @@ It only reads: no lock is taken, no hook or other program that a repository name
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import IO
@@ -184,41 +184,49 @@ def list_object_ids(folder: str) -> list[bytes]:
 _DETAILS = "--batch-check=%(objectname) %(objecttype) %(objectsize)"
 
 
-def list_objects(folder: str) -> list[Entry]:
-    """Return all objects, in the order in which they lie on disk; raises GitFailed."""
+def list_objects(folder: str) -> tuple[frozenset[bytes], list[Entry]]:
+    """Return the ids of all objects, and what is no tree, in the order in which it lies on disk.
+
+    Raises GitFailed.
+    """
     words = ("cat-file", "--batch-all-objects", "--unordered", "--buffer", _DETAILS)
+    ids: list[bytes] = []
     with _run(folder, *words) as program:
-        found = [_entry(line) for line in program.stdout]
+        found = list(_entries(program.stdout, ids))
         if program.wait() != 0:
             raise GitFailed(_last_line(program))
-    return found
+    return frozenset(ids), found
 
 
 def describe_objects(folder: str, ids: Sequence[bytes]) -> list[Entry]:
-    """Return objects with kind and size, in the order given; raises GitFailed."""
+    """Return those objects that are no trees, in the order given; raises GitFailed."""
     if not ids:
         return []
     with _run(folder, "cat-file", "--buffer", _DETAILS, feed=b"\n".join(ids) + b"\n") as program:
-        found = [_entry(line) for line in program.stdout]
+        found = list(_entries(program.stdout, []))
         if program.wait() != 0:
             raise GitFailed(_last_line(program))
     return found
 
 
-def _entry(line: bytes) -> Entry:
-    # A broken object is listed as missing, without a size.
-    parts = line.split()
-    if not 2 <= len(parts) <= 3 or (len(parts) == 3 and not parts[2].isdigit()):
-        raise _senseless(line)
-    id_, kind, *size = parts
-    return Entry(id_, _KINDS.get(kind, kind), int(size[0]) if size else 0)
+def _entries(lines: Iterable[bytes], ids: list[bytes]) -> Iterator[Entry]:
+    """Yield what is no tree, which is half of most repositories, and put the ids of all by."""
+    for line in lines:
+        id_, _, about = line.rstrip(b"\n").partition(b" ")
+        ids.append(id_)
+        if not about.startswith(b"tree "):
+            # A broken object is listed as missing, without a size.
+            kind, _, size = about.partition(b" ")
+            if not kind or (size and not size.isdigit()):
+                raise _senseless(line)
+            yield Entry(id_, _KINDS.get(kind, kind), int(size or 0))
 
 
 def _senseless(line: bytes) -> GitFailed:
     return GitFailed(f"its answer makes no sense: {line[:80].decode('utf-8', 'replace')!r}")
 
 
-_KINDS = {kind: kind for kind in (b"blob", b"tree", b"commit", b"tag")}
+_KINDS = {kind: kind for kind in (b"blob", b"commit", b"tag")}
 """One of each, however many objects there are."""
 
 
@@ -247,8 +255,7 @@ def introductions(
 ) -> dict[bytes, Introduced]:
     """Return for each wanted blob the oldest commit, of those given, that brought it in.
 
-    Of a merge only what it has from none of its parents counts: the rest came in by them. Raises
-    GitFailed.
+    Of a merge only what it has from none of its parents counts: the rest came in by them.
     """
     words = ("log", "--stdin", "--no-walk=unsorted", "--raw", "-c", "-z", "--no-abbrev",
              "--no-renames", "--root", "--format=%x01%H%x02%aI%x02%ct%x02%an")  # fmt: skip
@@ -265,7 +272,8 @@ def introductions(
                 # Modes and ids of each parent, then those of the commit, then a status.
                 new = record.rsplit(b" ", 2)[1]
                 if new in wanted:
-                    when = int(about[2])
+                    # Empty where the commit does not say it in a form that git knows.
+                    when = int(about[2] or 0)
                     known = oldest.get(new)
                     if known is None or when < known[0]:
                         commit, date = about[0].decode(), about[1].decode()

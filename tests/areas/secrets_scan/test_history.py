@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from tests.areas.secrets_scan.made_up import expand
 
+from opsctl.areas.secrets_scan.git_reading import difference
+
 Scanning = Callable[..., Any]
 
 
@@ -216,6 +218,78 @@ def test_a_torn_memory_hides_nothing(scan: Scanning, commit: Scanning) -> None:
         path.write_bytes(path.read_bytes()[:-40])
 
     assert scan("--history").secrets == first
+
+
+@pytest.mark.parametrize(
+    "people",
+    [
+        "author A\x02B\x01 <a@b.io> 1700000000 +0000\ncommitter \x02\x02 <a@b.io> 1700000000 +0000",
+        "author A <a@b.io> 253402300800 +0000\ncommitter A <a@b.io> 999999999999999999999 +0000",
+        "author A <a@b.io> then +9999\ncommitter nobody",
+    ],
+    ids=["control signs", "times beyond all calendars", "no form at all"],
+)
+def test_a_commit_that_lies_of_itself_is_told(
+    scan: Scanning, git: Scanning, commit: Scanning, people: str
+) -> None:
+    commit("one", a=secret())
+    tree = git("rev-parse", "HEAD^{tree}")
+    git("update-ref", "-d", "HEAD")
+    git("reflog", "expire", "--expire=now", "--all")
+    git("gc", "-q", "--prune=now")
+    git("read-tree", "--empty")
+    made = git(
+        "hash-object", "-t", "commit", "-w", "--literally", "--stdin",
+        stdin=f"tree {tree}\n{people}\n\nx {secret()}\n".encode(),
+    )  # fmt: skip
+
+    first, again = scan("--history"), scan("--history")
+
+    assert first.code == again.code == 1
+    assert f"commit {made[:12]}" in {each["path"] for each in first.secrets}
+    assert first.secrets == again.secrets
+
+
+def test_a_secret_in_one_of_many_versions_is_found_in_each_that_has_it(
+    scan: Scanning, commit: Scanning
+) -> None:
+    lines = [f"line {number} of a long text\n" for number in range(8000)]
+    commits: dict[int, set[str]] = {}
+    for number, at in enumerate((0, 20, 3999, 4000, 7979, 7999)):
+        commit(f"clean {number}", a="".join(lines) + f"version {number}\n")
+        told = [*lines[:at], f"token = {secret(number)}\n", *lines[at:]]
+        # Within one second git knows no older one.
+        commits[at + 1] = {
+            commit(f"with {number}", a="".join(told) + f"version {number}\n"),
+            commit(f"kept {number}", a="".join(told) + f"version {number}, later\n"),
+        }
+
+    found = scan("--history").secrets
+
+    assert sorted(each["line"] for each in found) == sorted(commits)
+    assert all(each["history"]["commit"] in commits[each["line"]] for each in found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "differs"),
+    [
+        (b"abcdef", b"abXdef", b"X"),
+        (b"abcdef", b"abcdef", b""),
+        (b"abcdef", b"abcXYdef", b"XY"),
+        (b"abcdef", b"abef", b""),
+        (b"aaaa", b"aaaaaa", b"aa"),
+        (b"", b"abc", b"abc"),
+        (b"abc", b"xyz", b"xyz"),
+        (b"abc", b"abcdef", b"def"),
+        (b"abc", b"xyzabc", b"xyz"),
+    ],
+)
+def test_what_differs_in_another_version(old: bytes, new: bytes, differs: bytes) -> None:
+    start, end = difference(old, new)
+
+    assert differs == new[start:end]
+    assert new[:start] == old[:start]
+    assert new[end:] == old[len(old) - (len(new) - end) :]
 
 
 def test_a_shallow_clone_is_said_to_be_shallow(

@@ -46,10 +46,9 @@ def scan_history(patterns: Patterns, asked: Asked, *, say: Callable[[str], None]
         unchanged = bool(store) and store == known.store
         ids, new = (frozenset[bytes](), []) if unchanged else _listed(folder, known)
         count = known.count if unchanged else len(ids)
-        wanted = [entry for entry in new if entry.kind != b"tree"]
-        if len(wanted) > FEW:
-            say(f"reading {len(wanted):,} objects")
-        read = read_all(patterns, folder, wanted, jobs=asked.workers)
+        if len(new) > FEW:
+            say(f"reading {len(new):,} objects")
+        read = read_all(patterns, folder, new, jobs=asked.workers)
         fresh = {id_ for id_, _, _ in read.found}
         commits = [entry.id for entry in new if entry.kind == b"commit"]
         sights = place_sights(
@@ -57,7 +56,7 @@ def scan_history(patterns: Patterns, asked: Asked, *, say: Callable[[str], None]
             [*(known.sights if unchanged else _left(known.sights, ids)), *_new_sights(read.found)],
             fresh=fresh,
             commits=commits,
-            all_commits=lambda: commits if len(new) == count else _commits(folder),
+            all_commits=lambda: _commits(folder) if known.count else commits,
         )
         here = checked_out(folder) if sights else set()
         again = _read_again(patterns, folder, sights, fresh=fresh, here=here)
@@ -68,8 +67,9 @@ def scan_history(patterns: Patterns, asked: Asked, *, say: Callable[[str], None]
             known.keep(kept, sights, store="" if broken else store)
         seen_before = len({id_ for id_, _, _ in again.found} - fresh)
         notes = list(_about_repository(folder, shallow=shallow))
-        if len(new) < count:
-            notes.append(f"{count - len(new):,} of {count:,} objects were known from before")
+        if known.count:
+            before = count if unchanged else len(ids & known.ids)
+            notes.append(f"{before:,} of {count:,} objects were known from before")
         return replace(
             _facts(once, read, patterns, notes, what=f"the history, {count:,} objects"),
             files=read.objects + seen_before,
@@ -80,17 +80,16 @@ def scan_history(patterns: Patterns, asked: Asked, *, say: Callable[[str], None]
 
 
 def _listed(folder: str, known: KnownObjects) -> tuple[frozenset[bytes], list[Entry]]:
-    """Return the ids of all objects, and those that are new, as they lie on disk."""
+    """Return the ids of all objects, and those that are new and no trees, as they lie on disk."""
     if not known.ids:
-        entries = list_objects(folder)
-        return frozenset(entry.id for entry in entries), entries
+        return list_objects(folder)
     listed = list_object_ids(folder)
     new = [id_ for id_ in listed if id_ not in known.ids]
     return frozenset(listed), describe_objects(folder, new)
 
 
 def _commits(folder: str) -> list[bytes]:
-    return [entry.id for entry in list_objects(folder) if entry.kind == b"commit"]
+    return [entry.id for entry in list_objects(folder)[1] if entry.kind == b"commit"]
 
 
 def _left(sights: Sequence[Sight], ids: Set[bytes]) -> list[Sight]:

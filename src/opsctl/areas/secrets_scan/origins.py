@@ -69,8 +69,12 @@ def _placed(
 
 
 def moment(date: str) -> float:
-    """Return a date as a number; none is before all."""
-    return datetime.fromisoformat(date).timestamp() if date else 0.0
+    """Return a date as a number; none is before all, and one that no calendar has is as none."""
+    try:
+        return datetime.fromisoformat(date).timestamp() if date else 0.0
+    except ValueError:
+        # A commit may say that it was made in the year 10000, or in no year at all.
+        return 0.0
 
 
 def each_once(
