@@ -355,6 +355,18 @@ def test_an_answer_that_cannot_be_unpacked_is_tried_again(plane: VercelPlane) ->
     assert "web" == api(plane).project().name
 
 
+def test_an_answer_that_is_compressed_unasked_is_unpacked_within_bounds(plane: VercelPlane) -> None:
+    page = gzip.compress(json.dumps({"id": "prj_web", "name": "web"}).encode())
+    plane.fail("", Answered(200, page, {"Content-Encoding": "gzip"}))
+    assert "web" == api(plane).project().name
+    plane.fail("", Answered(200, page[:-9], {"Content-Encoding": "gzip"}))
+    assert "web" == api(plane).project().name
+    bomb = gzip.compress(b" " * (33 << 20))
+    plane.fail("", Answered(200, bomb, {"Content-Encoding": "gzip"}))
+
+    assert "vercel-answer" == error_of(plane).code
+
+
 def test_no_redirect_is_followed(plane: VercelPlane) -> None:
     with VercelPlane(token=TOKEN) as other:
         plane.fail("", Answered(307, {}, {"Location": f"{other.url}/v9/projects/web"}))

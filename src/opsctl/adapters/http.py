@@ -82,6 +82,20 @@ def fetch_all(endpoints: Sequence[HealthEndpoint]) -> tuple[Fetched, ...]:
         loop.close()
 
 
+def ask_one(ask: Ask) -> Answer:
+    """Send one request and return what became of it; many at once are the prober's."""
+    loop = EventLoop()
+    try:
+        prober = Prober(loop)
+        found: list[Answer] = []
+        prober.prepare(ask)
+        prober.send(ask, due=time.monotonic(), done=found.append)
+        loop.run(lambda: bool(found))
+        return found[0]
+    finally:
+        loop.close()
+
+
 def endpoint_probe(endpoint: HealthEndpoint) -> Probe:
     """Return a look that says applied once the endpoint answers as a healthy one does."""
     request = Request(

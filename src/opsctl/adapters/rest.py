@@ -9,16 +9,18 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
+from opsctl.adapters.http import ask_one
+from opsctl.adapters.http_request import Ask
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.secrets import resolve_secret, without_secrets
-from opsctl.core.trust import trusted
 
 if TYPE_CHECKING:
     import httpx
 
-_TIMEOUT_S = 15.0
+_ASK_S = 20.0
+"""How long one request may take in all."""
 _TOTAL_S = 60.0
 _MOST_BYTES = 32 << 20
 _MOST_PAGES = 500
@@ -76,9 +78,7 @@ class Rest:
         """GET one page. `path` is percent-encoded; 429, 5xx and lost answers are tried again."""
         address = self.api.rstrip("/") + path
         if query:
-            import httpx
-
-            address += f"?{httpx.QueryParams(dict(query))}"
+            address += f"?{urlencode(dict(query))}"
         return self.get_page(address, what=path)
 
     def get_page(self, address: str, *, what: str) -> Page:
@@ -97,7 +97,8 @@ class Rest:
                 wait_s = pause_s
             else:
                 if 200 <= status < 300:
-                    return Page(self._parse(body, what), self._next(headers, address, what), headers)
+                    following = self._next(headers, address, what)
+                    return Page(self._parse(body, what), following, headers)
                 if status != 429 and status < 500:
                     raise self._refused(status, headers, body, token, what)
                 asked_s = _retry_after(headers)
@@ -160,24 +161,22 @@ class Rest:
         return token
 
     def _ask(self, address: str, token: str) -> tuple[int, Mapping[str, str], bytes]:
-        import httpx
-
+        # As health checks ask: httpx takes longer to import than an API to answer.
         headers = {**self.headers, "Authorization": f"Bearer {token}"}
+        answer = ask_one(
+            Ask(self.name, address, headers=headers, timeout_s=_ASK_S, keep=_MOST_BYTES)
+        )
+        failure = answer.failure
+        if failure is not None and failure.reason == "too-large":
+            raise self.failed("answer", f"the API's answer is larger than {_MOST_BYTES >> 20} MiB")
+        if failure is not None or answer.status is None:
+            said = without_secrets(failure.said, [token]) if failure is not None else "none came"
+            raise _NoAnswer(f"no answer: {said}")
         try:
-            with (
-                httpx.Client(
-                    follow_redirects=False, timeout=_TIMEOUT_S, verify=trusted()
-                ) as client,
-                client.stream("GET", address, headers=headers) as response,
-            ):
-                body = read_whole(response)
-                return response.status_code, dict(response.headers), body
+            body = _unpacked(answer.body, answer.headers.get("content-encoding", ""))
         except TooMuch as error:
             raise self.failed("answer", f"the API's answer is {error}") from None
-        except TimeoutError:
-            raise _NoAnswer(f"no whole answer within {_TOTAL_S:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise _NoAnswer(f"no answer: {type(error).__name__}") from None
+        return answer.status, answer.headers, body
 
     def _parse(self, body: bytes, what: str) -> Any:
         import json
@@ -220,6 +219,24 @@ def read_whole(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
+def _unpacked(body: bytes, how: str) -> bytes:
+    """Return a body that was compressed though nobody asked; raises _NoAnswer, or TooMuch."""
+    if how.lower() in ("", "identity"):
+        return body
+    import zlib
+
+    unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, as it says itself
+    try:
+        found = unpacking.decompress(body, _MOST_BYTES + 1)
+    except zlib.error:
+        raise _NoAnswer("no answer: it could not be unpacked") from None
+    if len(found) > _MOST_BYTES:
+        raise TooMuch(f"larger than {_MOST_BYTES >> 20} MiB")
+    if not unpacking.eof:
+        raise _NoAnswer("no answer: it could not be unpacked")
+    return found
+
+
 class _NoAnswer(Exception):
     """No whole answer came; the text says how far it got."""
 
@@ -248,6 +265,8 @@ def _origin(address: str) -> tuple[str, str, int | None]:
 
 def _next_link(headers: Mapping[str, str], address: str) -> str | None:
     """Return where the next page is, or None; raises ValueError for what is no address."""
+    if "link" not in headers:
+        return None
     import httpx
 
     # As bytes: what httpx has read as other letters than ASCII it does not take back.
@@ -266,7 +285,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return float(text[:9])
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)

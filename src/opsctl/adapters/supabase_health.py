@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from opsctl.adapters.rest import MISFITS, Patience, Rest
-from opsctl.core.settings import Supabase
+
+if TYPE_CHECKING:
+    from opsctl.core.settings import Supabase
 
 _SERVICES = ("auth", "db", "pooler", "realtime", "rest", "storage")
 _PATIENCE = Patience(attempts=2)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from opsctl.adapters.rest import MISFITS, PATIENCE, Patience
 from opsctl.adapters.supabase_management import Management
 from opsctl.core.action import Pairs, Request
 from opsctl.core.errors import Exit, OpsError
-from opsctl.core.settings import Supabase
+
+if TYPE_CHECKING:
+    from opsctl.core.settings import Supabase
 
 Kind = Literal["publishable", "secret"]
 

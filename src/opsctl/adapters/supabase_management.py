@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from opsctl.adapters.rest import PATIENCE, Patience, Rest
 from opsctl.core.action import Pairs, Request
-from opsctl.core.settings import Supabase
+
+if TYPE_CHECKING:
+    from opsctl.core.settings import Supabase
 
 
 class Management:

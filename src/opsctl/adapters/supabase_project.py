@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opsctl.adapters.rest import MISFITS, Patience, Rest
 from opsctl.core.errors import OpsError
-from opsctl.core.settings import Supabase
+
+if TYPE_CHECKING:
+    from opsctl.core.settings import Supabase
 
 _PATIENCE = Patience(attempts=2)
 

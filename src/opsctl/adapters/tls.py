@@ -5,12 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
+from functools import lru_cache
 
 from opsctl.adapters.dialing import Failed
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return a context that trusts what this machine trusts, or else what certifi lists."""
+    """Return a context that trusts what this machine trusts, or else what certifi lists.
+
+    It is read once: that takes longer than many a request. Nobody changes it.
+    """
+    return _read(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@lru_cache(maxsize=4)
+def _read(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Read what OpenSSL reads; it looks at these two variables itself."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     paths = ssl.get_default_verify_paths()

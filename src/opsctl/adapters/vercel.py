@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from opsctl.adapters.rest import MISFITS, PATIENCE, Patience, Rest
@@ -31,7 +31,9 @@ from opsctl.adapters.vercel_shapes import (
 )
 from opsctl.core.action import Expect, Pairs, Probe, Request
 from opsctl.core.errors import Exit, OpsError
-from opsctl.core.settings import Vercel
+
+if TYPE_CHECKING:
+    from opsctl.core.settings import Vercel
 
 T = TypeVar("T")
 

@@ -163,6 +163,12 @@ def _run_command(argv: list[str]) -> int:
         code = attempt_scan(argv)
         if code is not None:
             return code
+    if argv[0] == "status":
+        from opsctl.cli.quick_status import attempt as attempt_status
+
+        code = attempt_status(argv)
+        if code is not None:
+            return code
     from typer._click.exceptions import NoArgsIsHelpError, UsageError
     from typer.exceptions import Abort
     from typer.exceptions import Exit as TyperExit

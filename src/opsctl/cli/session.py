@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 _KEEPING = ("healthcheck run", "bundle-check check", "incident record", "incident tell",
-            "incident told")  # fmt: skip
+            "incident told", "status show")  # fmt: skip
 """Commands that start on kept settings, where there are any."""
 
 

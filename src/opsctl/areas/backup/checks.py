@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from opsctl.adapters.backup_manifest import Manifest, Verification
 from opsctl.areas.backup.facts import Known, age_h
 from opsctl.core.progress import duration
 from opsctl.core.report import Finding, Location, Severity, Status
-from opsctl.core.settings import Limits
+
+if TYPE_CHECKING:
+    from opsctl.core.settings import Limits
 
 _SHOWN = 50
 
