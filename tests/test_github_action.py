@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -34,7 +36,9 @@ def scripts() -> list[str]:
     return [step["run"] for step in steps if "run" in step]
 
 
-def run_step(script: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+def run_step(
+    script: str, folder: Path, *, bash: str = "bash", **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run a script as the runner does; what it writes for GitHub goes below `folder`."""
     runner = folder / "runner"
     runner.mkdir(exist_ok=True)
@@ -42,7 +46,7 @@ def run_step(script: str, folder: Path, **env: str) -> subprocess.CompletedProce
              "GITHUB_OUTPUT": str(runner / "output"), "GITHUB_PATH": str(runner / "path"),
              "GITHUB_STEP_SUMMARY": str(runner / "summary.md"), **env}  # fmt: skip
     return subprocess.run(
-        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        [bash, "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
         cwd=folder, env={**os.environ, **given}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -132,6 +136,69 @@ def test_a_wrong_command_is_exit_2_and_nothing_is_expanded(tmp_path: Path, comma
     assert not (tmp_path / "hacked").exists()
 
 
+def test_a_leak_reaches_the_log_the_page_and_code_scanning(tmp_path: Path) -> None:
+    """From a folder below the checkout, as the input working-directory has it."""
+    word = "".join(("q7Rv9w", "Zk2mXc"))
+    (tmp_path / "app").mkdir()
+    leak = f"DATABASE_URL=postgresql://app:{word}@db.example.com/app\n"
+    (tmp_path / "app" / "settings.env").write_text(f"# settings\n{leak}")
+    done = run_action(tmp_path, "secrets-scan -- app", sarif="found.sarif", junit="found.xml")
+    found = outputs(tmp_path)
+    (result,) = json.loads((tmp_path / "found.sarif").read_text())["runs"][0]["results"]
+    place = result["locations"][0]["physicalLocation"]
+    (suite,) = ElementTree.parse(tmp_path / "found.xml").iter("testsuite")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert (found["exit-code"], found["status"]) == ("1", "failed")
+    assert place["artifactLocation"]["uri"].endswith("settings.env")
+    assert place["region"]["startLine"] == 2
+    assert result["level"] == "error"
+    assert re.search(r"^::error [^\n]*file=[^\n]*settings\.env,line=2", done.stdout, re.MULTILINE)
+    assert int(suite.attrib["failures"]) == 1
+    assert "settings.env" in (tmp_path / "runner" / "summary.md").read_text()
+    assert "opsctl" in found["report"]
+    everything = [each for each in tmp_path.rglob("*") if each.is_file()]
+    assert [each.name for each in everything if word in each.read_text()] == ["settings.env"]
+    assert word not in done.stdout + done.stderr
+
+
+def test_what_nobody_agreed_to_is_refused(tmp_path: Path) -> None:
+    """Nobody can be asked there, so a change without --yes is exit 5 and not a question."""
+    (tmp_path / "opsctl.yaml").write_text("environments: {a: {}}\n")
+    done = run_action(tmp_path, "runbook run rollback --env a")
+
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert (outputs(tmp_path)["exit-code"], outputs(tmp_path)["status"]) == ("5", "refused")
+    assert "the plan was not agreed to" in done.stdout
+
+
+def test_a_program_that_is_not_installed_could_not_look(tmp_path: Path) -> None:
+    script = ACTION["runs"]["steps"][-1]["run"].replace("python ", f"{sys.executable} ", 1)
+    env = {"PATH": "/nowhere", "ACTION_COMMAND": "doctor", "ACTION_SUMMARY": "true"}
+    bash = shutil.which("bash")
+    assert bash is not None
+    done = run_step(script, tmp_path, bash=bash, **env)
+
+    assert done.returncode == 3
+    assert outputs(tmp_path) == {"exit-code": "3", "status": "unknown",
+                                 "report": outputs(tmp_path)["report"]}  # fmt: skip
+    assert "::error title=opsctl could not be started::" in done.stdout
+    assert (tmp_path / "runner" / "summary.md").read_text() == "opsctl wrote no result.\n"
+
+
+def test_a_command_that_is_ended_says_by_which_signal(tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "opsctl"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nkill -TERM $$\n")
+    program.chmod(0o755)
+    path = os.pathsep.join((str(program.parent), PATH))
+    done = run_step(ACTION["runs"]["steps"][-1]["run"], tmp_path, PATH=path,
+                    ACTION_COMMAND="doctor")  # fmt: skip
+
+    assert done.returncode == 143
+    assert outputs(tmp_path)["exit-code"] == "143"
+
+
 def test_a_summary_is_only_written_where_it_is_wanted(tmp_path: Path) -> None:
     done = run_action(tmp_path, "opsctl doctor --offline", summary="false")
 
@@ -215,17 +282,3 @@ def test_the_action_installs_itself(tmp_path: Path, soak: bool) -> None:
 
     assert done.returncode == 0, done.stderr
     assert version.stdout.startswith("opsctl ")
-
-
-def test_other_ci_needs_a_shell_and_the_program_alone(world: World) -> None:
-    gitlab = yaml.safe_load((ROOT / "docs" / "examples" / "gitlab-ci.yml").read_text())["opsctl"]
-    command = next(line for line in gitlab["script"] if line.startswith("opsctl "))
-    done = run_step(command, world.root, OPSCTL_ENV="test")
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (world.root / gitlab["artifacts"]["reports"]["junit"]).is_file()
-    done = run_step(f"sh {ROOT}/docs/examples/ci.sh", world.root, OPSCTL_ENV="test")
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (world.root / "opsctl-health.md").read_text().startswith("## ")
-    assert (world.root / "opsctl-doctor.xml").is_file()
