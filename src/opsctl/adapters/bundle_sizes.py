@@ -101,7 +101,8 @@ class SizeCache:
                 cache.clean = {
                     str(digest): str(identity) for digest, identity in data["clean"].items()
                 }
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (OSError, ArithmeticError, ValueError, TypeError, KeyError, AttributeError,
+                RecursionError):  # fmt: skip
             return cls(path)
         return cache
 

@@ -68,7 +68,10 @@ def kept(state: AlertState, *, ahead_s: float) -> dict[str, Any]:
 
 def from_kept(data: Mapping[str, Any], *, ahead_s: float) -> AlertState:
     """Return the state that `kept` returned. Raises KeyError or TypeError for anything else."""
-    moved = _moved(data, -ahead_s)
+    try:
+        moved = _moved(data, -ahead_s)
+    except OverflowError:
+        raise TypeError("a moment of it is none") from None
     return AlertState(**{**moved, "changes": tuple(moved["changes"])})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,9 +122,9 @@ def read_csv(text: str, *, root: Path) -> CsvFile:
         columns = tuple(next(csv.reader([header.rstrip("\r\n")], delimiter=delimiter, strict=True)))
     except (csv.Error, StopIteration) as error:
         raise _error(path, f"line 1: {error}") from None
-    doubled = [name for name in columns if columns.count(name) > 1]
-    if doubled:
-        raise _error(path, f"line 1: the column {_short(doubled[0])} is there twice")
+    doubled = next((name for name, times in Counter(columns).items() if times > 1), None)
+    if doubled is not None:
+        raise _error(path, f"line 1: the column {_short(doubled)} is there twice")
     if any(not name.strip() for name in columns):
         raise _error(path, "line 1: a column has no name")
     return CsvFile(table, path, delimiter, columns, skip)

@@ -222,7 +222,7 @@ class _Versions:
 def header_of(line: bytes) -> tuple[bytes, bytes, int]:
     """Return (id, kind, size) of a line of git's; the size is -1 where it has no such object."""
     parts = line.split()
-    if len(parts) == 3 and parts[2].isdigit():
+    if len(parts) == 3 and parts[2].isdigit() and len(parts[2]) < 20:
         return parts[0], parts[1], int(parts[2])
     return parts[0] if parts else b"?", b"missing", -1
 
