@@ -23,10 +23,10 @@ _TOKEN = re.compile(
 
 
 _ENDS = {
-    "'": re.compile(r"[^']*+(?:''[^']*+)*'"),
-    '"': re.compile(r'[^"]*+(?:""[^"]*+)*"'),
+    "'": re.compile(r"[^']*(?:''[^']*)*'"),
+    '"': re.compile(r'[^"]*(?:""[^"]*)*"'),
 }
-_ESCAPED_END = re.compile(r"[^'\\]*+(?:(?:''|\\.)[^'\\]*+)*'", re.DOTALL)
+_ESCAPED_END = re.compile(r"[^'\\]*(?:(?:''|\\.)[^'\\]*)*'", re.DOTALL)
 
 
 def quote_identifier(name: str) -> str:
