@@ -48,7 +48,7 @@ class AuthApi:
         import httpx
 
         # The total time-out is `_send`'s own: one per read is none.
-        self._client = httpx.AsyncClient(follow_redirects=False, timeout=None)  # noqa: S113
+        self._client = httpx.AsyncClient(follow_redirects=False, timeout=None)  # noqa: S113 - see _send
         return self
 
     async def __aexit__(self, *_: object) -> None:
