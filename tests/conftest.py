@@ -19,6 +19,9 @@ from opsctl.adapters.scratch import ScratchServer, scratch_server
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+LONGEST = ("test_the_runbooks_run_on_the_sandbox", "test_no_canary_comes_out")
+"""The longest tests, by name."""
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[ScratchServer]:
@@ -84,6 +87,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def soak() -> bool:
     """Whether long suites run whole, not as a sample."""
     return os.environ.get("OPSCTL_SOAK") == "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes: last of all, one worker would do it while the others wait."""
+    items.sort(key=lambda item: getattr(item, "originalname", "") not in LONGEST)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
