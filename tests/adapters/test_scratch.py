@@ -15,8 +15,8 @@ import pytest
 
 from opsctl.adapters.scratch import ScratchServer, choose_provider, pg_program, providers
 from opsctl.adapters.scratch import scratch_server as start_scratch
-from opsctl.adapters.server import alive
 from opsctl.core.errors import Exit, OpsError
+from opsctl.core.process import alive
 
 
 def test_the_embedded_server_says_what_it_lacks() -> None:

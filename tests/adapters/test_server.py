@@ -16,7 +16,8 @@ import psycopg
 import pytest
 
 from opsctl.adapters.postgres_programs import choose_provider
-from opsctl.adapters.server import Server, alive, port_is_free
+from opsctl.adapters.server import Server, port_is_free
+from opsctl.core.process import alive
 
 LINUX = sys.platform == "linux"
 

@@ -18,9 +18,10 @@ from opsctl.adapters.postgres_programs import (
     pg_program,
     providers,
 )
-from opsctl.adapters.server import Server, alive, free_port, port_is_free, write_private
+from opsctl.adapters.server import Server, free_port, port_is_free, write_private
 from opsctl.adapters.server_user import is_root
 from opsctl.core.errors import OpsError
+from opsctl.core.process import alive
 
 __all__ = [
     "Provider",

@@ -14,7 +14,7 @@ from pathlib import Path
 from opsctl.adapters.postgres_programs import Provider
 from opsctl.adapters.server_user import NOBODY, give, is_root, reachable, through_closed_doors
 from opsctl.core.errors import Exit, OpsError
-from opsctl.core.process import Finished, run_program
+from opsctl.core.process import Finished, alive, run_program
 
 _START_TIMEOUT_S = 60.0
 _START_ATTEMPTS = 4
@@ -231,19 +231,6 @@ class Server:
                 words = [*through_closed_doors(), *words]
         env = {"LC_ALL": "C", "TZ": "UTC", "PGDATA": str(self.data)}
         return run_program(words, env=env, cwd="/" if user else None, user=user, timeout_s=120)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process of this number lives, whosever it is; a zombie does."""
-    if sys.platform == "win32":
-        return True  # os.kill would end it there
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OSError):
-        return True
-    return True
 
 
 def free_port() -> int:

@@ -378,3 +378,38 @@ def piped_program(
         ) from None
     piped.feed(feed)
     return piped
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this number lives, whosever it is; a zombie does."""
+    if pid <= 0:
+        return False
+    if sys.platform == "win32":
+        return _alive_on_windows(pid)
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+if sys.platform == "win32":
+
+    def _alive_on_windows(pid: int) -> bool:
+        # There os.kill(pid, 0) is no question: it presses Ctrl-C.
+        import ctypes
+
+        query, denied, still_active = 0x1000, 5, 259
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.OpenProcess.restype = ctypes.c_void_p
+        handle = kernel.OpenProcess(query, False, pid)
+        if not handle:
+            return ctypes.get_last_error() == denied
+        code = ctypes.c_ulong()
+        try:
+            known = kernel.GetExitCodeProcess(ctypes.c_void_p(handle), ctypes.byref(code))
+        finally:
+            kernel.CloseHandle(ctypes.c_void_p(handle))
+        return not known or code.value == still_active

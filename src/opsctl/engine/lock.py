@@ -18,6 +18,7 @@ from pathlib import Path
 
 from opsctl.core.errors import Exit, OpsError
 from opsctl.core.lease import Fence, Holder, not_locked, wrong_lock
+from opsctl.core.process import alive
 
 
 class FileLocks:
@@ -108,15 +109,7 @@ def holder_of(folder: Path, environment: str) -> Holder | None:
 
 def is_alive(holder: Holder) -> bool:
     """Whether the process that holds a lock runs on this machine."""
-    if holder.pid <= 0:
-        return False
-    try:
-        os.kill(holder.pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    return alive(holder.pid)
 
 
 def unlock(folder: Path, environment: str, lock_id: str) -> Holder:
