@@ -125,6 +125,71 @@ def test_the_exit_code_tells_ill_from_not_to_be_told(
     assert go({"health": [{"name": "a", "url": f"{server.url}/{page}"}]}, "run")[0] == code
 
 
+@pytest.mark.parametrize(
+    ("page", "more", "reason", "code"),
+    [
+        ("reset", {}, "reset", 1),
+        ("hang-up", {}, "closed", 1),
+        ("slow-headers", {"timeout_s": 0.6}, "timeout", 1),
+        ("drip", {"timeout_s": 0.6}, "timeout", 1),
+        ("endless", {}, "too-large", 1),
+        ("gigabyte", {}, "too-large", 1),
+        ("no-json", {"expect": {"/status": "ok"}}, "wrong-json", 1),
+        ("loop", {"redirects": 5}, "redirect-loop", 1),
+        ("redirect", {"redirects": 5}, "redirect-elsewhere", 1),
+        ("sso", {}, "protected", 3),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_every_fault_of_a_server_ends_with_its_exit_code(
+    go: Go, server: Any, other: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, page: str, more: dict[str, Any], reason: str, code: int,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("TOKEN_FOR_TEST", "-".join(["a", "harmless", "value"]))
+    server.elsewhere = f"{other.url}/ok"
+    endpoint = {
+        "name": "a",
+        "url": f"{server.url}/{page}",
+        "headers": {"authorization": "env:TOKEN_FOR_TEST"},
+        **more,
+    }
+
+    assert go({"health": [endpoint]}, "run")[0] == code
+    assert samples(tmp_path)[0][2] == reason
+    assert server.seen[0][1]["authorization"] == "a-harmless-value"
+    assert other.seen == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "code"),
+    [
+        ("good", "", 0),
+        ("soon", "certificate-ends", 0),
+        ("expired", "tls-expired", 1),
+        ("other", "tls-wrong-host", 1),
+        ("self", "tls-self-signed", 1),
+    ],
+)
+def test_every_certificate_ends_with_its_exit_code(
+    go: Go, server: Any, authority: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    kind: str, reason: str, code: int,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.root))
+    server.tls = authority.context(kind)
+
+    endpoint = {"name": "a", "url": f"{server.url}/ok", "response_ms": 30_000}
+
+    assert go({"health": [endpoint]}, "run")[0] == code
+    assert samples(tmp_path)[0][2] == reason
+
+
+def test_a_port_that_nobody_listens_at_is_ill(go: Go, tmp_path: Path) -> None:
+    health = [{"name": "a", "url": f"http://127.0.0.1:{free_port()}/"}]
+
+    assert go({"health": health}, "run")[0] == 1
+    assert samples(tmp_path) == [("a", "fail", "refused", None)]
+
+
 def test_nothing_to_check_is_unknown_not_well(go: Go) -> None:
     assert go({}, "run")[0] == 3
 
