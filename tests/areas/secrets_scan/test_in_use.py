@@ -90,7 +90,7 @@ def test_the_workflow_writes_what_it_uploads(
     assert result["ruleId"] == "github-token"
     checkout = next(step for step in steps if "checkout" in step.get("uses", ""))
     assert checkout["with"]["fetch-depth"] == 0
-    assert workflow["permissions"]["security-events"] == "write"
+    assert workflow["jobs"]["secrets"]["permissions"]["security-events"] == "write"
 
 
 def test_a_fingerprint_follows_a_secret_over_commits(scan: Scanning, tmp_path: Path) -> None:
