@@ -8,10 +8,8 @@ from datetime import UTC, datetime, timedelta
 from opsctl.core.errors import OpsError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_EARLIEST, _LATEST = (
-    datetime(year, month, day, tzinfo=UTC).timestamp() for year, month, day in
-    ((1, 1, 1), (9999, 12, 31))
-)  # fmt: skip
+_EARLIEST = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhdw])", re.ASCII)
 
 
