@@ -144,8 +144,8 @@ def test_no_line_ends_in_blanks_in_colour_either(width: int, plan: Plan, report:
 
 def test_short_columns_are_whole_before_long_ones_grow() -> None:
     row = ("dpl_38f60d4bc7fdd111a167", "was live", "ca7e0535", "a long message of some words")
-    text = render_report(Report("c", "t", tables=(Table("", ("a", "b", "c", "d"), (row,)),)), "text",
-                         width=66)  # fmt: skip
+    table = Table("", ("a", "b", "c", "d"), (row,))
+    text = render_report(Report("c", "t", tables=(table,)), "text", width=66)
 
     assert "  dpl_38f60d4bc7fdd111a167  was live  ca7e0535  a long message of\n" in text
 

@@ -40,6 +40,8 @@ _DETAIL_LINES = 6
 """Lines of a step's detail shown without `verbose`: a plan is meant to fit on one screen."""
 _WORD_COLUMNS = 40
 """A column narrower than this and than its words makes a table unreadable."""
+_GAP = 2
+"""Blanks between two columns."""
 _NUMBER = re.compile(r"-|[<>]?\d[\d,.]*( ?(ms|s|%|B|kB|MB|GB|min|h))?")
 _TRAILING = re.compile(r"(?: |\x1b\[[0-9;]*m|\x1b\]8;;\x1b\\)+$")
 """Blanks at a line's end, and the codes among them: what is copied is to be without blanks."""
@@ -64,7 +66,7 @@ def report(report: Report, *, width: int, color: bool, links: bool = False) -> s
     rest, passed = sort_findings(report)
     if report.findings:
         findings = _findings if width >= NARROW else _narrow_findings
-        parts.append(_indent(findings((*rest, *passed), at)))
+        parts.append(_indent(findings((*rest, *passed), at, width - 2)))
         if len(report.findings) > 1:
             parts.append(_indent(_text(count_findings(report), "dim")))
     if report.notes:
@@ -181,11 +183,18 @@ def _section(title: str, body: RenderableType) -> RenderableType:
     return Group(Text(title, style="bold"), _indent(body))
 
 
-def _pairs(pairs: Iterable[tuple[RenderableType, RenderableType]]) -> Grid:
-    """Return a grid of a short first column and a second that folds under itself."""
+def _pairs(
+    pairs: Iterable[tuple[RenderableType, RenderableType]],
+    *,
+    widths: tuple[int, int] | tuple[None, None] = (None, None),
+) -> Grid:
+    """Return a grid of a short first column and a second that folds under itself.
+
+    Without widths Rich finds them, which takes most of the time of a report with many findings.
+    """
     grid = Grid.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+    grid.add_column(no_wrap=True, width=widths[0])
+    grid.add_column(overflow="fold", width=widths[1])
     for left, right in pairs:
         grid.add_row(left, right)
     return grid
@@ -214,48 +223,76 @@ def _steps(steps: Sequence[Step], *, verbose: bool) -> Grid:
     return grid
 
 
-def _findings(findings: Sequence[Finding], links: Mapping[str, str]) -> Grid:
+def _findings(findings: Sequence[Finding], links: Mapping[str, str], width: int) -> Grid:
     timed = any(finding.took_ms is not None for finding in findings)
-    grid = Grid.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+    took = ["" if each.took_ms is None else span(each.took_ms) for each in findings]
+    words = [word(finding) for finding in findings]
+    sides = 2 + max(map(len, words)) + _GAP + (_GAP + max(map(cell_len, took)) if timed else 0)
+    bodies, wanted = _bodies([_text(each.title, links=links) for each in findings], findings,
+                             links, width - sides)  # fmt: skip
+    grid = Grid.grid(padding=(0, _GAP, 0, 0))
+    grid.add_column(no_wrap=True, width=2 + max(map(len, words)))
+    grid.add_column(overflow="fold", width=wanted)
     if timed:  # an empty column would take a column's room
         grid.add_column(justify="right", no_wrap=True)
-    for finding in findings:
-        body: list[RenderableType] = [_text(finding.title, links=links)]
-        body += _more(finding, links)
-        took = "" if finding.took_ms is None else span(finding.took_ms)
-        times = [Text(took, style="dim")] if timed else []
-        grid.add_row(_mark(word(finding)), Group(*body), *times)
+    for name, body, time in zip(words, bodies, took, strict=True):
+        grid.add_row(_mark(name), body, *([Text(time, style="dim")] if timed else []))
     return grid
 
 
-def _narrow_findings(findings: Sequence[Finding], links: Mapping[str, str]) -> Grid:
+def _narrow_findings(findings: Sequence[Finding], links: Mapping[str, str], width: int) -> Grid:
     """Return the same for few columns: everything under the word, the time behind the title."""
-    grid = Grid.grid(padding=(0, 1, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+    titles = []
     for finding in findings:
         name = word(finding)
-        sign, color, style = _STYLES[name]
-        title = Text(overflow="fold").append(name, style).append("  ")
+        title = Text(overflow="fold").append(name, _STYLES[name][2]).append("  ")
         title.append_text(_text(finding.title, links=links))
         if finding.took_ms is not None:
             title.append(f"  {span(finding.took_ms)}", "dim")
-        grid.add_row(Text(sign, style=color), Group(title, *_more(finding, links)))
+        titles.append(title)
+    bodies, wanted = _bodies(titles, findings, links, width - 2)
+    grid = Grid.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True, width=1)
+    grid.add_column(overflow="fold", width=wanted)
+    for finding, body in zip(findings, bodies, strict=True):
+        sign, color, _ = _STYLES[word(finding)]
+        grid.add_row(Text(sign, style=color), body)
     return grid
 
 
-def _more(finding: Finding, links: Mapping[str, str]) -> list[RenderableType]:
+def _bodies(
+    titles: Sequence[Text], findings: Sequence[Finding], links: Mapping[str, str], room: int
+) -> tuple[list[RenderableType], int]:
+    """Return each finding's title with what is said under it, and the columns that they want."""
+    said = [_more(finding, links) for finding in findings]
+    wanted = max(map(_columns, titles))
+    for pairs in said:
+        if pairs:
+            left = max(cell_len(name.plain) for name, _ in pairs)
+            wanted = max(wanted, left + _GAP + max(_columns(value) for _, value in pairs))
+    wanted = max(min(wanted, room), 1)
+    bodies: list[RenderableType] = []
+    for title, pairs in zip(titles, said, strict=True):
+        if pairs:
+            left = max(cell_len(name.plain) for name, _ in pairs)
+            right = min(max(_columns(value) for _, value in pairs), wanted - left - _GAP)
+            bodies.append(Group(title, _pairs(pairs, widths=(left, max(right, 1)))))
+        else:
+            bodies.append(title)
+    return bodies, wanted
+
+
+def _columns(text: Text) -> int:
+    return max((cell_len(line) for line in text.plain.splitlines()), default=0)
+
+
+def _more(finding: Finding, links: Mapping[str, str]) -> list[tuple[Text, Text]]:
     """Return what is said of a finding that is not well, under its title."""
     if finding.status is Status.OK:
         return []
     place = "" if finding.location is None else str(finding.location)
     labels = (("where", place), ("saw", finding.evidence), ("next", finding.hint))
-    pairs = [
-        (Text(name, style="dim"), _text(value, links=links)) for name, value in labels if value
-    ]
-    return [_pairs(pairs)] if pairs else []
+    return [(Text(name, style="dim"), _text(value, links=links)) for name, value in labels if value]
 
 
 def _table(table: Table, width: int, links: Mapping[str, str]) -> RenderableType:
