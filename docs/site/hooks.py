@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-COPIED = {"ARCHITECTURE.md": "architecture.md", "CHANGELOG.md": "changelog.md"}
+COPIED = {
+    "ARCHITECTURE.md": "architecture.md",
+    "CHANGELOG.md": "changelog.md",
+    ".github/SECURITY.md": "threats.md",
+}
 """Pages by their place in the repository: where they lie on the site."""
 EXAMPLES = ("docs/examples", "reference/ci-examples.md")
 SETTINGS = ("config/opsctl.example.yaml", "reference/settings-example.md")
@@ -28,6 +32,7 @@ README_PAGES = {"what-it-needs": "installing.md"}
 LANGUAGES = {".sh": "bash", ".yml": "yaml", ".yaml": "yaml"}
 EXPLANATION = (
     "why.md",
+    "threats.md",
     "architecture.md",
     "comparison.md",
     "benchmarks.md",
@@ -41,7 +46,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     runbooks = [f"runbooks/{path.name}" for path in _runbooks()]
     rooms = [place for place in _reference() if place != "reference/index.md"]
     examples = [SETTINGS[1], EXAMPLES[1]]
-    named = {"index.md", "tutorial.md", *EXPLANATION}
+    named = {"index.md", "tutorial.md", "installing.md", *EXPLANATION}
     more = [path.name for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in named]
     config.nav = [
         {"Home": "index.md"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -68,6 +69,8 @@ class SqliteJournal:
         try:
             if self._writing is None:
                 self._writing = self._open()
+                # Whoever is done with a journal need not say so: Python warns of what stays open.
+                weakref.finalize(self, self._writing.close)
             self._writing.execute("BEGIN IMMEDIATE")
             try:
                 seq, end = _end(self._writing)
@@ -147,7 +150,12 @@ class SqliteJournal:
                 os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600))
         except OSError as error:
             raise _journal_error(self._path, error) from None
-        connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection = sqlite3.connect(
+            self._path,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,  # it is used by one thread, and closed by whichever is there
+        )
         try:
             write_ahead(connection)
             _create(connection)

@@ -201,6 +201,7 @@ def test_what_was_changed_in_the_record_is_seen(world: World) -> None:
     world.opsctl("plan")
     with sqlite3.connect(world.root / ".opsctl" / "state.db") as connection:
         connection.execute("UPDATE maintenance_event SET actor = 'nobody'")
+    connection.close()
     code, document = world.opsctl("list")
 
     assert (code, document["error"]["code"]) == (3, "record-changed")
