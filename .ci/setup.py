@@ -119,7 +119,7 @@ def run_tests() -> int:
     Some hold the program to times, and lose them to their neighbours on a small machine. What
     fails alone fails; what passes alone is named.
     """
-    workers = ["-n", str(min(os.cpu_count() or 1, 8)), "--dist", "worksteal"]
+    workers = ["-n", str(min(os.cpu_count() or 1, 8) + 1), "--dist", "worksteal"]
     code = pytest(workers)
     failed = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
     if code != 1 or not failed.exists():
