@@ -13,7 +13,6 @@ from opsctl.cli.doctor_findings import (
     doubtful,
     of_error,
     unneeded,
-    unseen,
     well,
     wrong,
 )
@@ -184,13 +183,3 @@ def backups(call: Call) -> tuple[Finding, ...]:
             ),
         )
     return (well("backups", "Backups are fresh", f"newest {age:.1f} h old"),)
-
-
-def unread(rule: str, title: str, error: Exception) -> Finding:
-    """Return a record that could not be read, for reasons nobody foresaw."""
-    return unseen(
-        rule,
-        title,
-        evidence=type(error).__name__,
-        remedy="opsctl doctor --verbose, and report what it prints",
-    )

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import opsctl
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opsctl.core.call import Call
 
 _NAMES = ("opsctl.yaml", os.path.join("config", "opsctl.yaml"))  # noqa: PTH118 - a fast start
@@ -42,6 +44,26 @@ def keep(call: Call, *, config: str | None, env: str | None) -> None:
         "secrets_scan": _packed(call.settings.secrets_scan),
     }
     write_privately(path, document)
+
+
+def call_on(kept: SimpleNamespace, *, say: Callable[[str], None]) -> Call:
+    """Return the call of a command that is started on kept settings."""
+    from pathlib import Path
+
+    from opsctl.core.call import Call
+
+    settings: object = SimpleNamespace(
+        state=kept.state,
+        environments={} if kept.environment is None else {kept.environment: kept.settings},
+        bundle=kept.bundle,
+        secrets_scan=kept.secrets_scan,
+    )
+    return Call(
+        settings=settings,  # type: ignore[arg-type] # read alike, and valid when it was kept
+        root=Path(kept.root),
+        environment_name=kept.environment,
+        say=say,
+    )
 
 
 def recall(*, config: str | None, env: str | None) -> SimpleNamespace | None:

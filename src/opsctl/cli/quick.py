@@ -34,26 +34,15 @@ def attempt(argv: list[str]) -> int | None:
         return None
     if wanted.format == "text" and (sys.stdout.isatty() or _wants_a_terminal_s_text()):
         return None
-    from opsctl.cli.kept_settings import recall
+    from opsctl.cli.kept_settings import call_on, recall
 
     kept = recall(config=wanted.config, env=wanted.env)
     if kept is None or kept.environment is None:
         return None
-    from pathlib import Path
-    from types import SimpleNamespace
-
     from opsctl.areas.healthcheck.work import run_once
     from opsctl.cli.screen import say_plainly
-    from opsctl.core.call import Call
 
-    environments = {kept.environment: kept.settings}
-    settings: object = SimpleNamespace(state=kept.state, environments=environments)
-    call = Call(
-        settings=settings,  # type: ignore[arg-type] # read alike, and valid when it was kept
-        root=Path(kept.root),
-        environment_name=kept.environment,
-        say=say_plainly,
-    )
+    call = call_on(kept, say=say_plainly)
     report = run_once(call, only=wanted.only, retries=0, record=wanted.record)
     from opsctl.cli.session import show
 

@@ -83,22 +83,11 @@ def _place(wanted: Wanted, kept: SimpleNamespace) -> str:
 
 def _checked(wanted: Wanted, kept: SimpleNamespace, *, key: list[object] | None) -> int:
     """Check, show what was found, and keep that under `key` for the next time."""
-    from pathlib import Path
-
     from opsctl.areas.bundle_check.work import check_bundles
+    from opsctl.cli.kept_settings import call_on
     from opsctl.cli.session import rendered, write
-    from opsctl.core.call import Call
 
-    environments = {} if kept.environment is None else {kept.environment: kept.settings}
-    settings: object = SimpleNamespace(
-        bundle=kept.bundle, secrets_scan=kept.secrets_scan, environments=environments
-    )
-    call = Call(
-        settings=settings,  # type: ignore[arg-type] # read alike, and valid when it was kept
-        root=Path(kept.root),
-        environment_name=kept.environment,
-        say=_drop if wanted.quiet else _say,
-    )
+    call = call_on(kept, say=_drop if wanted.quiet else _say)
     began_ns = time.time_ns()
     report = check_bundles(
         call,

@@ -15,27 +15,15 @@ def attempt(argv: list[str]) -> int | None:
     wanted = understood(argv)
     if wanted is None:
         return None
-    from opsctl.cli.kept_settings import recall
+    from opsctl.cli.kept_settings import call_on, recall
 
     kept = recall(config=None, env=wanted["--env"])
     if kept is None or kept.environment is None:
         return None
-    from pathlib import Path
-    from types import SimpleNamespace
-
     from opsctl.areas.incident import tell
     from opsctl.cli.session import show
-    from opsctl.core.call import Call
 
-    settings: object = SimpleNamespace(
-        state=kept.state, environments={kept.environment: kept.settings}
-    )
-    call = Call(
-        settings=settings,  # type: ignore[arg-type] # read alike, and valid when it was kept
-        root=Path(kept.root),
-        environment_name=kept.environment,
-        say=lambda line: None,
-    )
+    call = call_on(kept, say=lambda line: None)
     if wanted["command"] == "record":
         report = tell.record(call)
     else:

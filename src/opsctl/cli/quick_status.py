@@ -18,27 +18,15 @@ def attempt(argv: list[str]) -> int | None:
     wanted = understood(argv)
     if wanted is None:
         return None
-    from opsctl.cli.kept_settings import recall
+    from opsctl.cli.kept_settings import call_on, recall
 
     kept = recall(config=wanted.get("--config"), env=wanted.get("--env"))
     if kept is None or kept.environment is None:
         return None
-    from pathlib import Path
-    from types import SimpleNamespace
-
     from opsctl.cli.session import show
     from opsctl.cli.status_look import look
-    from opsctl.core.call import Call
 
-    settings: object = SimpleNamespace(
-        state=kept.state, environments={kept.environment: kept.settings}
-    )
-    call = Call(
-        settings=settings,  # type: ignore[arg-type] # read alike, and valid when it was kept
-        root=Path(kept.root),
-        environment_name=kept.environment,
-        say=lambda line: None,
-    )
+    call = call_on(kept, say=lambda line: None)
     return show(look(call, within_s=WITHIN_S), wanted.get("--format", "text"), output=None)
 
 
