@@ -134,6 +134,11 @@ class SizeCache:
         return True
 
 
+def shape_of(at: os.stat_result) -> list[int]:
+    """Return what a file looks like: another content looks another, once a file has settled."""
+    return [at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino]
+
+
 def _newest(known: dict[str, Any]) -> dict[str, Any]:
     return dict(list(known.items())[-_KEPT:])
 
@@ -166,7 +171,7 @@ def measure(
         elif at.st_size > LARGEST:
             failed.append((name, f"it is larger than {LARGEST >> 20} MB"))
         else:
-            shape = [at.st_size, at.st_mtime_ns, at.st_ctime_ns, at.st_ino]
+            shape = shape_of(at)
             known = _known(cache, path, shape, methods)
             if known is not None and look is not None and not look.spares(known[0]):
                 known = None

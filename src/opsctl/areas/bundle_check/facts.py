@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from opsctl.adapters.bundle_environment import Exposure, Lookout, read_private_v
 from opsctl.adapters.bundle_find import find_build
 from opsctl.adapters.bundle_modules import Modules, read_source_maps, read_stats
 from opsctl.adapters.bundle_packages import Duplicate, find_duplicates, join_sizes
-from opsctl.adapters.bundle_secrets import Lookouts, RuleLookout
+from opsctl.adapters.bundle_secrets import searching
 from opsctl.adapters.bundle_sizes import Measured, Size, SizeCache, measure
 from opsctl.adapters.compression import Method, choose_methods
 
@@ -89,9 +89,17 @@ class BundleFacts:
 
 
 def gather(
-    project: Path, settings: Bundle, *, root: Path, cached: bool, scan: SecretsScan
+    project: Path,
+    settings: Bundle,
+    *,
+    root: Path,
+    cached: bool,
+    scan: SecretsScan,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> BundleFacts:
     """Look at the build in a project, or in the build's own directory.
+
+    What is to be done `meanwhile` is called once the search for secrets runs beside.
 
     Raises the errors of `find_build`, and OpsError `library-missing` or `bad-stats` (exit 3);
     of the rules and the allow-lists for secrets, `bad-rule` or `bad-baseline` (exit 2).
@@ -109,13 +117,19 @@ def gather(
     lookout = Lookout(values)
     cache = SizeCache.load(root / CACHE if cached else None)
     where = _shown(build.root, root)
-    by_rule = RuleLookout(_rules(scan), cache, folder=where)
-    look = Lookouts(lookout, by_rule)
     assets = [name for name in build.served if is_asset(name)]
     wanted = [*assets, *(name for route in build.routes for name in route.files)]
-    measured = measure(build.root, wanted, methods=methods, cache=cache, look=look)
     maps = tuple(name for name in build.served if name.endswith(".map"))
-    unread = measure(build.root, maps, methods=(), cache=cache, look=look).failed
+    with searching(
+        build.root, (*wanted, *maps), rules=_rules(scan), cache=cache, folder=where
+    ) as finish:
+        measured = measure(build.root, wanted, methods=methods, cache=cache, look=lookout)
+        unread = measure(build.root, maps, methods=(), cache=cache, look=lookout).failed
+        meanwhile()
+        searched = finish()
+    unseen = dict((*unread, *searched.not_scanned))
+    for name, _ in measured.failed:
+        unseen.pop(name, None)
     modules = _modules(build, home, settings, measured, cache)
     notes = list(modules.notes)
     if not cache.save():
@@ -128,7 +142,7 @@ def gather(
         modules=modules,
         duplicates=find_duplicates(join_sizes(modules.by_file.values()), home),
         exposures=lookout.found,
-        secrets=_standing(by_rule.found, lookout.found, scan, where=where, root=root),
+        secrets=_standing(searched.found, lookout.found, scan, where=where, root=root),
         private_names=len(values),
         maps=maps,
         troubles=(
@@ -136,7 +150,7 @@ def gather(
             *(Trouble("", f"{name} could not be measured", why) for name, why in measured.failed),
             *(
                 Trouble("", f"{name} was not searched for secrets", why)
-                for name, why in (*unread, *by_rule.not_scanned)
+                for name, why in unseen.items()
             ),
             *(
                 Trouble("", f"The values of {name} were not looked for", why)

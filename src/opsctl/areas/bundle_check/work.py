@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opsctl.areas.bundle_check import checks, show
 from opsctl.areas.bundle_check.facts import BundleFacts, gather
-from opsctl.core.call import Call
 from opsctl.core.errors import Exit, OpsError
-from opsctl.core.report import Finding, Report, Status
 
 if TYPE_CHECKING:
     from opsctl.areas.bundle_check.growth import Growth
+    from opsctl.core.call import Call
+    from opsctl.core.report import Finding, Report
 
 
 def check_bundles(
@@ -37,7 +36,18 @@ def check_bundles(
 
         call.say(f"running the project's own script in {place}")
         notes.append(f"Ran {run_script(place, timeout_s=settings.run_timeout_s)} first.")
-    facts = gather(place, settings, root=call.root, cached=cached, scan=call.settings.secrets_scan)
+    # What judges and shows is imported while another process looks for secrets.
+    facts = gather(
+        place,
+        settings,
+        root=call.root,
+        cached=cached,
+        scan=call.settings.secrets_scan,
+        meanwhile=_import_the_rest,
+    )
+    from opsctl.areas.bundle_check import checks, show
+    from opsctl.core.report import Report
+
     _refuse_unknown_kind(settings.compression, facts)
     data = show.data_of(facts)
     growth: Growth | None = None
@@ -73,8 +83,14 @@ def check_bundles(
     return report
 
 
+def _import_the_rest() -> None:
+    import opsctl.areas.bundle_check.checks
+    import opsctl.areas.bundle_check.show  # noqa: F401
+
+
 def _record(data: dict[str, Any], *, project: Path, root: Path) -> Finding:
     from opsctl.areas.bundle_check.base import record
+    from opsctl.core.report import Finding, Status
 
     why = record(data, project=project, root=root)
     return Finding(
