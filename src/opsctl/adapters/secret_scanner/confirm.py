@@ -137,6 +137,8 @@ class Confirmer:
         self._quick = [
             _QUICK.get(rule.check or ("assigned" if rule.assigned else ""), 0) for rule in rules
         ]
+        self._paths = [rule.paths for rule in rules]
+        self._named = [bool(rule.assigned) or rule.check in _FOR_TEXT for rule in rules]
 
     def confirm(
         self,
@@ -153,19 +155,22 @@ class Confirmer:
         """
         found: list[Hit] = []
         done: dict[int, int] = {}
+        quick, paths, named, token = self._quick, self._paths, self._named, _TOKEN.match
         for index, end in sorted(ends):
-            rule = self._rules[index]
-            if not text and (rule.assigned or rule.check in _FOR_TEXT):
+            # Most ends are those of words, and there are many: this is asked first.
+            least = quick[index]
+            if least:
+                value = token(data, end - least, end + 64)
+                if value is not None and _is_words(value[0]):
+                    continue
+            if not text and named[index]:
                 continue
-            if end <= done.get(index, -1) or (
-                rule.paths and place.path and not re.search(rule.paths, place.path)
-            ):
+            if end <= done.get(index, -1):
                 continue
-            quick = self._quick[index]
-            if quick and _is_hopeless(data, end, quick):
+            if paths[index] and place.path and not re.search(paths[index], place.path):
                 continue
             window = 0
-            if quick:
+            if least:
                 # Of a file there are many versions in a history, and the same words in many files.
                 window = hash((index, place.kind, bytes(data[max(0, end - 240) : end + 160])))
                 if window in self._rejected:
@@ -226,16 +231,9 @@ _DIGIT = re.compile(rb"[0-9]")
 _WORDS_BITS = 4.3
 
 
-def _is_hopeless(data: Buffer, end: int, count: int) -> bool:
-    """Whether a value is made of words: most candidates are, and a look at their signs shows it."""
-    token = _TOKEN.match(data, end - count, end + 64)
-    if token is None:
-        return False
-    return _is_words(token[0])
-
-
 @lru_cache(maxsize=4096)
 def _is_words(value: bytes) -> bool:
+    """Whether a value is made of words: most are, and a look at their signs shows it."""
     return _DIGIT.search(value) is None and surprise(value) < _WORDS_BITS
 
 

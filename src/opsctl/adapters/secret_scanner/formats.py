@@ -61,6 +61,8 @@ def assigned_value(seen: Sighting) -> Verdict | None:
 
 def random_token(seen: Sighting) -> Verdict | None:
     """Confirm a token whose form a word could have, too."""
+    if seen.rule.assigned and seen.place.is_lock:
+        return None
     body = re.sub(r"^[A-Za-z]{1,10}[_-]", "", seen.value)
     return Verdict() if looks_random(body, least=10) else None
 

@@ -15,7 +15,7 @@ from typing import IO
 
 from opsctl.adapters.secret_scanner.sighting import Buffer
 
-CHUNK = 4 * 1024 * 1024
+CHUNK = 1024 * 1024
 OVERLAP = 16 * 1024
 """Bytes that two pieces of a long file share: more than any secret is long."""
 _MOST_UNPACKED = 256 * 1024 * 1024
@@ -62,8 +62,8 @@ class Piece:
     """Whether the text goes on: what ends just at its end may be cut off."""
 
 
-def read_plain(path: bytes | str, *, follow: bool = False) -> bytes | None:
-    """Return a file that is one piece of text as it stands, or None where `read_file` is to look.
+def read_whole(path: bytes | str, *, follow: bool = False) -> bytes | None:
+    """Return a file of at most a chunk, or None where `read_file` is to look.
 
     Most files are such, and this takes half the time.
     """
@@ -74,14 +74,15 @@ def read_plain(path: bytes | str, *, follow: bool = False) -> bytes | None:
     try:
         about = os.fstat(descriptor)
         size = about.st_size
-        if not stat.S_ISREG(about.st_mode) or not 0 < size <= CHUNK:
+        if not stat.S_ISREG(about.st_mode) or size > CHUNK:
             return None
+        # One byte more shows a file that grows, and those of /proc, which say 0.
         data = os.read(descriptor, size + 1)
     except OSError:
         return None
     finally:
         os.close(descriptor)
-    return data if len(data) == size and is_plain(data) else None
+    return data if len(data) == size else None
 
 
 def read_file(path: bytes | str, *, follow: bool = False) -> Iterator[Piece]:

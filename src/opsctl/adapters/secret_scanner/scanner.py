@@ -9,7 +9,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from opsctl.adapters.secret_scanner.patterns import Patterns
-from opsctl.adapters.secret_scanner.reading import Piece, read_file, read_plain
+from opsctl.adapters.secret_scanner.reading import (
+    Piece,
+    is_plain,
+    pieces_of,
+    read_file,
+    read_whole,
+)
 from opsctl.adapters.secret_scanner.sighting import Buffer, Place
 
 if TYPE_CHECKING:
@@ -84,10 +90,12 @@ class Scanner:
 
     def scan_file(self, path: bytes | str, place: Place, *, follow: bool = False) -> list[Found]:
         """Return the secrets of a file; raises what `read_file` does."""
-        data = read_plain(path, follow=follow)
+        data = read_whole(path, follow=follow)
         if data is None:
             return self.scan(read_file(path, follow=follow), place)
-        return self.scan_plain(data, place) if data else []
+        if is_plain(data):
+            return self.scan_plain(data, place) if data else []
+        return self.scan(pieces_of(data), place)
 
     def scan_plain(self, data: bytes, place: Place) -> list[Found]:
         """Return the secrets of a whole text for which `is_plain` holds."""

@@ -48,7 +48,8 @@ class Place:
     @cached_property
     def is_lock(self) -> bool:
         """Whether it pins packages: full of hashes."""
-        return os.path.basename(self.path).lower() in _LOCKS  # noqa: PTH119 - no file
+        name = os.path.basename(self.path).lower()  # noqa: PTH119 - no file
+        return name in _LOCKS or self.path.endswith(".dist-info/RECORD")
 
     @cached_property
     def is_fixture(self) -> bool:

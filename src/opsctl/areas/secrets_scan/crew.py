@@ -18,6 +18,8 @@ from opsctl.core.errors import Exit, OpsError
 
 _ALONE_S = 0.05
 """A process costs some 15 ms to start: what is done by then needs none."""
+_MANY = 1024
+"""Files that never are done by then."""
 _BATCH = 64
 
 
@@ -63,7 +65,8 @@ def scan_files(work: Work, *, jobs: int) -> Scanned:
     Raises OpsError `scan-process-ended` (exit 3) where a process ended before its work did.
     """
     scanned = Scanned()
-    at = _scan_for(work, scanned, seconds=_ALONE_S if jobs > 1 else float("inf"))
+    many = jobs > 1 and len(work.targets) > _MANY
+    at = 0 if many else _scan_for(work, scanned, seconds=_ALONE_S if jobs > 1 else float("inf"))
     left = len(work.targets) - at
     if left:
         scanned.add(_with_processes(work, at, jobs=min(jobs, 1 + left // _BATCH)))
@@ -100,9 +103,9 @@ def _scan_for(work: Work, scanned: Scanned, *, seconds: float) -> int:
     ends = time.perf_counter() + seconds
     at = 0
     while at < len(work.targets) and time.perf_counter() < ends:
-        scanned.add(scan_targets(work, work.targets[at : at + 16], scanner))
-        at += 16
-    return min(at, len(work.targets))
+        scanned.add(scan_targets(work, work.targets[at : at + 1], scanner))
+        at += 1
+    return at
 
 
 def _with_processes(work: Work, start: int, *, jobs: int) -> Scanned:

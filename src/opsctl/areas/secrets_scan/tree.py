@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from opsctl.core.errors import Exit, OpsError
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A file to scan."""
 
     path: str
@@ -113,14 +113,12 @@ def _walk(listing: Listing, root: str, inner: str) -> Iterator[tuple[str, str]]:
         folders = []
         for entry in ordered:
             name = inner + entry.name
-            if entry.is_symlink():
-                continue
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_file(follow_symlinks=False):
+                yield root + name, name
+            elif entry.is_dir(follow_symlinks=False):
                 if entry.name != ".git":
                     folders.append(name + "/")
-            elif entry.is_file(follow_symlinks=False):
-                yield root + name, name
-            else:
+            elif not entry.is_symlink():
                 listing.passed_over.append(name)
         stack += reversed(folders)
 
