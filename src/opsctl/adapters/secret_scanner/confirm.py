@@ -18,6 +18,7 @@ CHECKS: Mapping[str, Check] = {
     "github": formats.checked_token,
     "npm": formats.checked_token,
     "random": formats.random_token,
+    "random_letters": formats.random_token,
     "random_or_uuid": formats.random_or_uuid,
     "provider": formats.provider_value,
     "slack": formats.slack,
@@ -65,7 +66,7 @@ _WHOLE_VALUE = frozenset(
 
 _FOR_TEXT = frozenset(
     """generic_password generic_secret generic_line generic_near command_password bearer
-    plain_value password_value dsn pgpass kubernetes random""".split()  # noqa: SIM905
+    plain_value password_value dsn pgpass kubernetes random random_letters""".split()  # noqa: SIM905
 )
 
 
@@ -224,6 +225,7 @@ _QUICK = {
     "provider": 12,
     "random_or_uuid": 12,
     "assigned": 12,
+    "random_letters": 14,
 }
 """Bytes of the value that a shortest match of these checks' rules ends with, at least."""
 _TOKEN = re.compile(rb"[^\s\"'`<>\\]+")
