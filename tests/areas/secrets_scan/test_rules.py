@@ -8,7 +8,7 @@ import re
 import pytest
 from tests.areas.secrets_scan.made_up import expand
 
-from opsctl.adapters.secret_scanner.confirm import CHECKS
+from opsctl.adapters.secret_scanner.judging import CHECKS
 from opsctl.adapters.secret_scanner.patterns import Patterns, load_patterns
 from opsctl.adapters.secret_scanner.reading import pieces_of
 from opsctl.adapters.secret_scanner.rules import (

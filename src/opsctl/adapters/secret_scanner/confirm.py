@@ -3,54 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from opsctl.adapters.secret_scanner import assignments, formats, stack
-from opsctl.adapters.secret_scanner.placeholders import is_placeholder
-from opsctl.adapters.secret_scanner.randomness import entropy, surprise
+from opsctl.adapters.secret_scanner.randomness import surprise
 from opsctl.adapters.secret_scanner.rules import Rule
-from opsctl.adapters.secret_scanner.sighting import Buffer, Check, Place, Sighting, Verdict
+from opsctl.adapters.secret_scanner.sighting import Buffer, Place, Verdict
 
-CHECKS: Mapping[str, Check] = {
-    "github": formats.checked_token,
-    "npm": formats.checked_token,
-    "random": formats.random_token,
-    "random_letters": formats.random_token,
-    "random_or_uuid": formats.random_or_uuid,
-    "provider": formats.provider_value,
-    "slack": formats.slack,
-    "slack_webhook": formats.slack_webhook,
-    "discord": formats.discord,
-    "google_key": formats.google_key,
-    "vault_token": formats.vault_token,
-    "twitter_bearer": formats.twitter_bearer,
-    "pem": formats.pem,
-    "pem_in_base64": formats.pem_in_base64,
-    "putty": formats.putty,
-    "jwk": formats.jwk,
-    "kubernetes": formats.kubernetes,
-    "basic_auth": formats.basic_auth,
-    "generic_password": assignments.generic_password,
-    "generic_secret": assignments.generic_secret,
-    "generic_line": assignments.generic_line,
-    "generic_near": assignments.generic_near,
-    "any": formats.any_value,
-    "assigned": formats.assigned_value,
-    "command_password": assignments.command_password,
-    "bearer": assignments.bearer,
-    "plain_value": assignments.plain_value,
-    "password_value": assignments.password_value,
-    "supabase_secret": stack.supabase_secret,
-    "jwt": stack.jwt,
-    "database_url": stack.database_url,
-    "url_password": stack.url_password,
-    "url_token": stack.url_token,
-    "dsn": stack.dsn,
-    "pgpass": stack.pgpass,
-}
 _AHEAD = 2100
 """Bytes after the end of a shortest match that the whole match may take."""
 _LONG_AHEAD = {"pem_in_base64": 6200, "jwt": 1200}
@@ -58,12 +19,6 @@ _MOST_REJECTED = 100_000
 """Rejected places that are remembered, by a hash of what stands around them."""
 _STARTS = 4
 """Places tried as the start of a match that ends where the engine says."""
-_WHOLE_VALUE = frozenset(
-    """pem pem_in_base64 putty jwk kubernetes database_url jwt url_password basic_auth
-    twitter_bearer""".split()  # noqa: SIM905
-)
-"""Checks that judge more than the group `secret`: neither entropy nor placeholders are asked."""
-
 _FOR_TEXT = frozenset(
     """generic_password generic_secret generic_line generic_near command_password bearer
     plain_value password_value dsn pgpass kubernetes random random_letters""".split()  # noqa: SIM905
@@ -195,26 +150,17 @@ class Confirmer:
         return ready.matches(data, end)
 
     def _judge(self, index: int, data: Buffer, match: Any, place: Place) -> Hit | None:
-        rule = self._rules[index]
+        # What judges is compiled when something is left to judge: most small scans have nothing.
+        from opsctl.adapters.secret_scanner.judging import judge
+
         ready = self._ready[index]
-        start, end = match.span(ready.group if ready is not None else 0)
-        if start < 0:
-            start, end = match.span()
-        begin, stop = match.span()
-        value = str(data[start:end], "latin-1")
-        own = rule.check in _WHOLE_VALUE or rule.check in ("password_value", "dsn", "pgpass")
-        if not own and entropy(value) < rule.entropy:
+        span = match.span(ready.group if ready is not None else 0)
+        judged = judge(self._rules[index], data, match.span(), span, place)
+        if judged is None:
             return None
-        # A name and a form say little: what stands there must look drawn, too.
-        check = rule.check or ("assigned" if rule.assigned else "any")
-        seen = Sighting(rule, place, data, str(data[begin:stop], "latin-1"), value, start, begin)
-        verdict = CHECKS[check](seen)
-        if verdict is None:
-            return None
-        # Last, since it takes longest.
-        if not own and is_placeholder(value, strict=rule.severity == "critical"):
-            return None
-        return Hit(index, verdict, start, end, verdict.value or value)
+        verdict, secret = judged
+        start, end = span if span[0] >= 0 else match.span()
+        return Hit(index, verdict, start, end, secret)
 
 
 _QUICK = {

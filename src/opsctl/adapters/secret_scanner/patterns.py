@@ -16,6 +16,7 @@ from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from zlib import crc32
 
 from opsctl.adapters.hyperscan import Database, Expression, hyperscan_version
 from opsctl.adapters.secret_scanner.rules import (
@@ -30,8 +31,9 @@ from opsctl.adapters.secret_scanner.sighting import Buffer
 if TYPE_CHECKING:
     from opsctl.adapters.secret_scanner.confirm import Confirmer
 
-_FORMAT = b"opsctl-patterns-1\n"
-_DIGEST = 32
+_FORMAT = b"opsctl-patterns-2\n"
+_CHECK = 4
+"""Bytes of a CRC-32: against damage, which Hyperscan would crash on."""
 
 
 class Matcher(Protocol):
@@ -135,19 +137,24 @@ def _read_cache(path: Path) -> tuple[tuple[Rule, ...], Database] | None:
             data = file.read()
     except OSError:
         return None
-    head, body = data[: len(_FORMAT) + _DIGEST], data[len(_FORMAT) + _DIGEST :]
-    if head != _FORMAT + blake2b(body, digest_size=_DIGEST).digest():
+    head = len(_FORMAT) + _CHECK
+    body = memoryview(data)[head:]
+    if data[:head] != _FORMAT + _checked(body):
         return None
     size = int.from_bytes(body[:8], "big")
-    rules = rules_from_data(json.loads(body[8 : 8 + size]))
-    database = Database.load(body[8 + size :])
+    rules = rules_from_data(json.loads(bytes(body[8 : 8 + size])))
+    database = Database.load(bytes(body[8 + size :]))
     return None if database is None else (rules, database)
 
 
 def _write_cache(path: Path, rules: tuple[Rule, ...], database: Database) -> None:
     text = json.dumps(rules_to_data(rules)).encode()
     body = len(text).to_bytes(8, "big") + text + database.dump()
-    write_privately(path, _FORMAT + blake2b(body, digest_size=_DIGEST).digest() + body)
+    write_privately(path, _FORMAT + _checked(body) + body)
+
+
+def _checked(body: bytes | memoryview) -> bytes:
+    return crc32(body).to_bytes(_CHECK, "big")
 
 
 def _processor() -> str:

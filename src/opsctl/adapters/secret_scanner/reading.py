@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import bz2
 import codecs
 import errno
-import lzma
 import os
 import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from opsctl.adapters.secret_scanner.sighting import Buffer
+
+if TYPE_CHECKING:
+    import bz2
+    import lzma
 
 CHUNK = 1024 * 1024
 OVERLAP = 16 * 1024
@@ -206,6 +208,7 @@ def _recoded(stream: Iterator[bytes], first: bytes) -> Iterator[bytes]:
 
 def _unpacked(stream: Iterator[bytes], head: bytes) -> Iterator[Piece]:
     """Yield what gzip, bzip2 and xz hold: of a tar, the whole of it as one text."""
+    import lzma
 
     def inflate() -> Iterator[bytes]:
         unpacker = _unpacker(head)
@@ -264,8 +267,12 @@ class _Inflate:
 
 def _unpacker(head: bytes) -> _Inflate | bz2.BZ2Decompressor | lzma.LZMADecompressor:
     if head[:2] == b"BZ":
+        import bz2
+
         return bz2.BZ2Decompressor()
     if head[:2] == b"\xfd7":
+        import lzma
+
         return lzma.LZMADecompressor(memlimit=128 * 1024 * 1024)
     return _Inflate()
 
@@ -273,6 +280,7 @@ def _unpacker(head: bytes) -> _Inflate | bz2.BZ2Decompressor | lzma.LZMADecompre
 def _zip(source: bytes | IO[bytes]) -> Iterator[Piece]:
     """Yield the members of a zip, each within bounds."""
     import io
+    import lzma
     import zipfile
 
     file = io.BytesIO(source) if isinstance(source, bytes) else source

@@ -54,7 +54,7 @@ class Rule:
     value: str = ""
     severity: str = "high"
     check: str = ""
-    """The name of a confirming check, in `confirm.CHECKS`."""
+    """The name of a confirming check, in `judging.CHECKS`."""
     entropy: float = 2.8
     """Least entropy of the secret, in bits a character."""
     edges: bool = True
