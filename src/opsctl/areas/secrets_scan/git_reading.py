@@ -26,6 +26,8 @@ LARGEST = 64 * 1024 * 1024
 """Bytes of an object that is read whole, if it is packed or in UTF-16; longer ones in chunks."""
 FEW = 2000
 """Objects that one process reads sooner than two start."""
+_SHARES = 8
+"""Stretches for each process, at most."""
 
 
 @dataclass
@@ -54,16 +56,20 @@ def read_all(patterns: Patterns, folder: str, entries: Sequence[Entry], *, jobs:
         return read_some(patterns, folder, ids, {}) if ids else Read()
     import multiprocessing
 
-    shares = _shares(entries, count)
+    # Smaller than one for each, since how long one takes is not known before.
+    shares = _shares(entries, max(count, min(_SHARES * count, len(ids) // FEW)))
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    counter = context.Value("q", 0)
     children = []
-    for share in shares[1:]:
+    for _ in range(count - 1):
         ours, theirs = context.Pipe(duplex=False)
-        child = context.Process(target=_child, args=(patterns, folder, share, theirs), daemon=True)
+        child = context.Process(
+            target=_child, args=(patterns, folder, shares, counter, theirs), daemon=True
+        )
         child.start()
         theirs.close()
         children.append((child, ours))
-    total = read_some(patterns, folder, shares[0], {})
+    total = _take_shares(patterns, folder, shares, counter)
     for child, pipe in children:
         try:
             part = pipe.recv()
@@ -78,12 +84,27 @@ def read_all(patterns: Patterns, folder: str, entries: Sequence[Entry], *, jobs:
     return total
 
 
-def _child(patterns: Patterns, folder: str, ids: Sequence[bytes], pipe: Any) -> None:
+def _child(
+    patterns: Patterns, folder: str, shares: Sequence[Sequence[bytes]], counter: Any, pipe: Any
+) -> None:
     try:
-        pipe.send(read_some(patterns, folder, ids, {}))
+        pipe.send(_take_shares(patterns, folder, shares, counter))
     except GitFailed as error:
         pipe.send(str(error))
     pipe.close()
+
+
+def _take_shares(
+    patterns: Patterns, folder: str, shares: Sequence[Sequence[bytes]], counter: Any
+) -> Read:
+    total = Read()
+    while True:
+        with counter.get_lock():
+            at = counter.value
+            counter.value = at + 1
+        if at >= len(shares):
+            return total
+        total.add(read_some(patterns, folder, shares[at], {}))
 
 
 def _shares(entries: Sequence[Entry], count: int) -> list[list[bytes]]:
