@@ -263,7 +263,7 @@ def introductions(
     Of a merge only what it has from none of its parents counts: the rest came in by them.
     """
     count = min(os.cpu_count() or 1, 1 + len(commits) // _MANY_COMMITS)
-    size = -(-len(commits) // count)
+    size = max(1, -(-len(commits) // count))
     found: dict[bytes, tuple[int, Introduced]] = {}
     # Nearly all of it is git's work, and git does it with one core.
     for part in _at_once(

@@ -46,13 +46,6 @@ def attempt(argv: list[str]) -> int | None:
     report = run_once(call, only=wanted.only, retries=0, record=wanted.record)
     from opsctl.cli.session import show
 
-    if wanted.format == "text":
-        from dataclasses import replace
-
-        from opsctl.cli.screen import width_of
-        from opsctl.render.plain import plain
-
-        report = replace(report, text=plain(report, width=width_of(sys.stdout)))
     return show(report, wanted.format, output=None)
 
 

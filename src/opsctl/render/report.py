@@ -29,6 +29,12 @@ def render_report(
         from opsctl.render.safe import safe
 
         return safe(report.text, multiline=True).rstrip("\n") + "\n"
+    if format == "text" and not color and not links:
+        from opsctl.render.plain import plain
+
+        text = plain(report, width=width)
+        if text is not None:
+            return text
     return str(_module(format).report(report, width=width, color=color, **_linked(format, links)))
 
 

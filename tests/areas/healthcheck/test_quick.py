@@ -17,9 +17,6 @@ import pytest
 
 from opsctl.cli.quick import Wanted, attempt, understood
 from opsctl.cli.root import run
-from opsctl.core.report import Finding, Location, Report, Severity, Status
-from opsctl.render.plain import plain
-from opsctl.render.report import render_report
 
 Both = Callable[..., tuple[tuple[int, str], tuple[int, str] | None]]
 _TIMES = re.compile(r"\d[\d.]*(?= ms)|(?<=_ms\": )[\d.]+|\d+(\.\d+)?e-\d+|\d+\.\d+|\d{9,}")
@@ -154,46 +151,3 @@ def test_it_starts_without_the_heavy_ones(server: Any) -> None:
     heavy = {"typer", "pydantic", "rich", "yaml", "httpx", "psycopg", "asyncio", "ssl",
              "subprocess", "opsctl.core.settings"}  # fmt: skip
     assert not heavy & set(modules)
-
-
-LONG = "a rather long sentence about what was seen, which will not fit on a line of the terminal"
-
-
-@pytest.mark.parametrize("width", [40, 59, 60, 80, 100])
-@pytest.mark.parametrize(
-    "findings",
-    [
-        (),
-        (Finding("r", "one", Status.OK, took_ms=12.0),),
-        (Finding("r", "one", Status.OK), Finding("r", "two", Status.OK, took_ms=1234.0)),
-        (Finding("r", "one", Status.FAILED, evidence="x", hint=LONG, took_ms=9.0),
-         Finding("r", "two", Status.UNKNOWN, evidence=LONG, location=Location(object="http://a")),
-         Finding("r", "three", Status.FAILED, Severity.WARNING, LONG, hint="y"),
-         Finding("r", "four", Status.FAILED, Severity.NOTE), Finding("r", LONG, Status.OK)),
-    ],
-)  # fmt: skip
-def test_plain_text_is_what_rich_makes_of_it(findings: tuple[Finding, ...], width: int) -> None:
-    report = Report("c", "Title", environment="prod", findings=findings, notes=("a note", LONG))
-
-    assert plain(report, width=width).rstrip("\n") == (
-        render_report(report, "text", width=width).rstrip("\n")
-    )
-
-
-def test_plain_text_keeps_every_line() -> None:
-    finding = Finding("r", "a\nb", Status.FAILED, evidence="c\nd", hint="e")
-
-    lines = plain(Report("c", "T", findings=(finding,)), width=80).splitlines()
-
-    assert [line.split() for line in lines[2:]] == [
-        ["✗", "failed", "a"], ["b"], ["saw", "c"], ["d"], ["next", "e"],
-    ]  # fmt: skip
-
-
-def test_plain_text_shows_what_a_terminal_would_obey() -> None:
-    finding = Finding("r", "a\x1b[31m", Status.FAILED, evidence="\u202eb\r\n::error::c")
-
-    text = plain(Report("c", "T\x07", findings=(finding,)), width=80)
-
-    assert not {"\x1b", "\x07", "\r", "\u202e"} & set(text)
-    assert not any(line.lstrip().startswith("::") for line in text.splitlines())
