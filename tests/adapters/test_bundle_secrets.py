@@ -111,6 +111,14 @@ def test_an_error_of_the_search_is_one_of_the_check(
 def test_no_process_is_left_by_a_check_that_fails(
     build: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    forked: list[int] = []
+    fork = os.fork
+
+    def noted() -> int:
+        forked.append(fork())
+        return forked[-1]
+
+    monkeypatch.setattr(os, "fork", noted)
     monkeypatch.setattr(bundle_secrets, "_search", lambda *_: threading.Event().wait(60))
 
     with (
@@ -119,8 +127,9 @@ def test_no_process_is_left_by_a_check_that_fails(
     ):
         raise ZeroDivisionError
 
+    (pid,) = forked
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(pid, os.WNOHANG)
 
 
 def test_what_was_clean_is_not_read_again(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
