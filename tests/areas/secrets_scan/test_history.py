@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import os
 import random
 from collections.abc import Callable
@@ -39,6 +40,19 @@ def commit(git: Scanning, tmp_path: Path) -> Callable[..., str]:
         return str(git("rev-parse", "HEAD"))
 
     return call
+
+
+@pytest.mark.parametrize("kind", ["utf-16", "xz"])
+def test_a_version_of_some_megabytes_is_decoded(
+    scan: Scanning, commit: Scanning, kind: str
+) -> None:
+    text = "".join(f"{number}\n" for number in range(300_000)) + f"token = {secret()}\n"
+    noise = random.Random(1).randbytes(1_500_000).hex()
+    data = text.encode("utf-16") if kind == "utf-16" else lzma.compress((noise + text).encode())
+    assert 1 << 20 < len(data) < 4 << 20
+    commit("large", large=data)
+
+    assert len(scan("--history").secrets) == 1
 
 
 def test_all_twelve_hiding_places_are_found(

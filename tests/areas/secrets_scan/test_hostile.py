@@ -58,6 +58,23 @@ def test_bytes_that_are_no_text_hide_nothing(scan: Scanning, tmp_path: Path) -> 
     assert len(scan().secrets) == 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "encoding"), [("gz", "utf-8"), ("zip", "utf-8"), ("zip", "utf-16")]
+)
+def test_a_small_archive_is_looked_into_however_tight_it_is(
+    scan: Scanning, tmp_path: Path, kind: str, encoding: str
+) -> None:
+    text = ("0 " * 700_000 + f"\ntoken = {secret()}\n").encode(encoding)
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("a.txt", text)
+    data = gzip.compress(text) if kind == "gz" else held.getvalue()
+    assert len(data) * 200 < len(text)
+    (tmp_path / f"a.{kind}").write_bytes(data)
+
+    assert len(scan().secrets) == 1
+
+
 @pytest.mark.parametrize("kind", ["gz", "bz2", "xz", "zip", "tgz", "tar"])
 def test_archives_are_looked_into(scan: Scanning, tmp_path: Path, kind: str) -> None:
     text = f"token = {secret()}\n".encode()

@@ -22,6 +22,8 @@ OVERLAP = 16 * 1024
 """Bytes that two pieces of a long file share: more than any secret is long."""
 _MOST_UNPACKED = 256 * 1024 * 1024
 _MOST_RATIO = 200
+_SMALL = 4 * 1024 * 1024
+"""Bytes that any archive may unpack to, however tightly it is packed."""
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -139,8 +141,8 @@ def pieces_of(data: bytes, *, nested: bool = False) -> Iterator[Piece]:
 
 
 def is_plain(data: bytes) -> bool:
-    """Whether a whole file is one piece of text as it stands: most are."""
-    return len(data) <= CHUNK and not data.startswith(_SPECIAL) and data.find(b"\0", 0, 8192) < 0
+    """Whether a whole text is to be scanned as it stands: most are."""
+    return not data.startswith(_SPECIAL) and data.find(b"\0", 0, 8192) < 0
 
 
 def decoded(data: bytes) -> bytes | None:
@@ -219,7 +221,7 @@ def _unpacked(stream: Iterator[bytes], head: bytes) -> Iterator[Piece]:
                 out = unpacker.decompress(data, CHUNK)
                 given += len(out)
                 yield out
-                if given > _MOST_UNPACKED or given > taken * _MOST_RATIO + CHUNK:
+                if given > _MOST_UNPACKED or given > taken * _MOST_RATIO + _SMALL:
                     raise NotScanned("it unpacks to more than is scanned of an archive")
                 if unpacker.eof:
                     data = unpacker.unused_data
@@ -294,11 +296,11 @@ def _zip(source: bytes | IO[bytes]) -> Iterator[Piece]:
                     raise NotScanned("it is encrypted")
                 ratio = entry.file_size / max(entry.compress_size, 1)
                 total += entry.file_size
-                if total > _MOST_UNPACKED or (ratio > _MOST_RATIO and entry.file_size > CHUNK):
+                if total > _MOST_UNPACKED or (ratio > _MOST_RATIO and entry.file_size > _SMALL):
                     raise NotScanned("it unpacks to more than is scanned of an archive")
                 with archive.open(entry) as member:
-                    if entry.file_size <= CHUNK:
-                        for piece in pieces_of(member.read(CHUNK + 1), nested=True):
+                    if entry.file_size <= _SMALL:
+                        for piece in pieces_of(member.read(_SMALL + 1), nested=True):
                             yield Piece(
                                 piece.data, piece.lines_before, piece.skip, entry.filename,
                                 piece.text, piece.more,

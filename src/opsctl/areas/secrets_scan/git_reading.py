@@ -24,6 +24,8 @@ from opsctl.adapters.secret_scanner.sighting import Place
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of an object that is read whole, if it is packed or in UTF-16; longer ones in chunks."""
+_WHOLE = 4 * 1024 * 1024
+"""Bytes of an object that is read whole whatever it holds: versions of it are compared."""
 FEW = 2000
 """Objects that one process reads sooner than two start."""
 _SHARES = 8
@@ -161,7 +163,7 @@ def _read_until_broken(
             place = Place(paths.get(id_, unknown))
             text = _Bounded(stream, size)
             try:
-                if size <= CHUNK:
+                if size <= _WHOLE:
                     data = text.read(size)
                     if kind != b"blob":
                         data = _without_signature(data)
